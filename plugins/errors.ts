@@ -1,0 +1,50 @@
+/** Every refusal and every fault leaves through here: one shape for the client, the reason for the log. */
+import type { FastifyRequest } from "fastify";
+import fp from "fastify-plugin";
+import { describe, errors } from "../src/errors.ts";
+
+export default fp(
+	async (app) => {
+		/** Methods by path, for routes without parameters: what a 405 needs to know. */
+		const methods = new Map<string, Set<string>>();
+		app.addHook("onRoute", ({ url, method }) => {
+			const known = methods.get(url) ?? new Set();
+			for (const one of [method].flat()) known.add(one);
+			methods.set(url, known);
+		});
+
+		app.setErrorHandler((error, request, reply) => {
+			const { body, headers } = describe(error);
+			if (reply.raw.destroyed) request.log.info({ route: request.routeOptions.url }, "the client went away");
+			else note(request, body.statusCode, body.code, error);
+			return reply.code(body.statusCode).headers(headers).send(body);
+		});
+
+		app.setNotFoundHandler((request, reply) => {
+			const allowed = methods.get(request.url.split("?", 1)[0] ?? "");
+			if (!allowed) throw new errors.NOT_FOUND();
+			reply.header("allow", [...allowed].sort().join(", "));
+			throw new errors.METHOD_NOT_ALLOWED();
+		});
+	},
+	{ name: "errors", dependencies: ["headers"] },
+);
+
+/**
+ * One line a refusal (ASVS 16.3.2). Never the query, the body or a header, and of the path only the route's own
+ * pattern: all of them may hold what a person typed into the wrong field.
+ */
+function note(request: FastifyRequest, statusCode: number, code: string, error: unknown): void {
+	const facts = {
+		code,
+		method: request.method,
+		route: request.routeOptions.url,
+		address: request.ip,
+	};
+	const { cause } = error as Error;
+	const reason = cause instanceof Error ? cause.message : undefined;
+	if (statusCode === 500) request.log.error({ ...facts, err: error }, "request failed");
+	else if (statusCode > 500) request.log.error({ ...facts, reason }, "request could not be served");
+	else if (statusCode === 401 || statusCode === 403) request.log.warn({ ...facts, reason }, "request refused");
+	else request.log.info({ ...facts, reason }, "request refused");
+}

@@ -1,0 +1,127 @@
+/** The Fastify application: its limits, then `plugins/`, then `routes/`, both by autoload. Nothing listens here. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { fileURLToPath } from "node:url";
+import autoload from "@fastify/autoload";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import Fastify, {
+	type FastifyBaseLogger,
+	type FastifyInstance,
+	type FastifyReply,
+	LogController,
+	type RawServerDefault,
+} from "fastify";
+import { describe } from "./errors.ts";
+import { requestId, standardHeaders } from "./headers.ts";
+import type { Services } from "./services.ts";
+
+/** The instance as routes and plugins see it: schemas give the types. */
+export type App = FastifyInstance<
+	RawServerDefault,
+	IncomingMessage,
+	ServerResponse,
+	FastifyBaseLogger,
+	TypeBoxTypeProvider
+>;
+
+/** What a request may cost before anybody looks at it. Milliseconds and bytes. */
+const limits = {
+	/** From the first byte to the last header. */
+	headersTimeout: 10_000,
+	/** From the first byte to the last byte of the body. */
+	requestTimeout: 15_000,
+	/** How often Node looks for connections over those times: without it they are cut up to 30 s late. */
+	connectionsCheckingInterval: 1_000,
+	/** Longer than the idle time of common load balancers (60 s), so that they and not we close a connection. */
+	keepAliveTimeout: 72_000,
+	bodyBytes: 16 * 1024,
+	headerBytes: 16 * 1024,
+	headerCount: 100,
+	pathParameterLetters: 100,
+};
+
+/** Builds the application over open services. The caller listens, and closes both. */
+export async function buildApp(services: Services): Promise<App> {
+	const app = Fastify({
+		loggerInstance: services.log as FastifyBaseLogger,
+		// Refusals and logins are logged where they happen, by the error handler and the routes: a line for every
+		// successful request would cost more than the request, and the gateway has one.
+		logController: new LogController({ disableRequestLogging: true }),
+		genReqId: (request) => requestId(request.headers["x-request-id"]),
+		requestIdHeader: false,
+		bodyLimit: limits.bodyBytes,
+		requestTimeout: limits.requestTimeout,
+		keepAliveTimeout: limits.keepAliveTimeout,
+		// In-flight requests finish and idle connections are closed by whoever shuts down (src/serve.ts).
+		forceCloseConnections: false,
+		return503OnClosing: false,
+		trustProxy: services.config.trustProxy.length > 0 ? [...services.config.trustProxy] : false,
+		routerOptions: { maxParamLength: limits.pathParameterLetters },
+		http: {
+			maxHeaderSize: limits.headerBytes,
+			headersTimeout: limits.headersTimeout,
+			requestTimeout: limits.requestTimeout,
+			connectionsCheckingInterval: limits.connectionsCheckingInterval,
+		},
+		ajv: {
+			customOptions: {
+				coerceTypes: false,
+				removeAdditional: false,
+				useDefaults: false,
+				allErrors: false,
+			},
+		},
+		frameworkErrors: (error, request, reply) => {
+			const { body, headers } = describe(error);
+			request.log.info({ code: body.code, address: request.ip }, "request refused by the router");
+			const answer = reply as FastifyReply;
+			void answer
+				.code(body.statusCode)
+				.headers({ ...standardHeaders, ...headers, "x-request-id": request.id })
+				.send(body);
+		},
+		clientErrorHandler: answerBrokenRequest,
+	}).withTypeProvider<TypeBoxTypeProvider>();
+	app.server.maxHeadersCount = limits.headerCount;
+
+	const here = (folder: string) => fileURLToPath(new URL(`../${folder}`, import.meta.url));
+	await app.register(autoload, {
+		dir: here("plugins"),
+		encapsulate: false,
+		options: { services },
+		forceESM: true,
+	});
+	await app.register(autoload, {
+		dir: here("routes"),
+		dirNameRoutePrefix: false,
+		forceESM: true,
+	});
+	return app as App;
+}
+
+/** Answers what the HTTP parser refused, on the bare socket (RFC 9112 section 2.2), and closes it. */
+function answerBrokenRequest(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
+	if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) return void socket.destroy();
+	// Whatever broke the request is the client's doing, also where Node's code is unknown.
+	const { body } = describe(Object.assign(error, { statusCode: 400 }));
+	const id = requestId(undefined);
+	this.log.info(
+		{
+			reqId: id,
+			code: body.code,
+			reason: error.code,
+			address: socket.remoteAddress,
+		},
+		"request refused by the parser",
+	);
+	const text = JSON.stringify(body);
+	const headers = {
+		...standardHeaders,
+		"content-type": "application/json; charset=utf-8",
+		"content-length": String(Buffer.byteLength(text)),
+		connection: "close",
+		"x-request-id": id,
+	};
+	const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+	socket.end(`HTTP/1.1 ${body.statusCode} ${body.error}\r\n${head.join("")}\r\n${text}`);
+}

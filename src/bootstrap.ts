@@ -1,0 +1,70 @@
+/** The first administrator of an empty store. The start never fails for want of one. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Config } from "./config.ts";
+import type { CredentialService } from "./credentials.ts";
+import { errors } from "./errors.ts";
+import { randomSecret } from "./random.ts";
+import { readOrCreate } from "./secret-file.ts";
+import type { Users } from "./users.ts";
+
+/** The account that is made where none is configured. */
+const defaultUsername = "admin";
+
+/** What happened: nothing to do, an account was made, or one is missing and the settings do not say which. */
+export type Bootstrap =
+	| { outcome: "present" | "missing" }
+	| {
+			outcome: "made";
+			username: string;
+			password?: string;
+			passwordFile?: string;
+	  };
+
+/** Where the random password of the default account lies until it is changed. */
+export const initialPasswordFile = ({ dataDir }: Config): string => join(dataDir, "admin-password");
+
+/** Removes that file, once the password in it is good for nothing. */
+export function forgetInitialPassword(config: Config, username: string): void {
+	if (username === defaultUsername) rmSync(initialPasswordFile(config), { force: true });
+}
+
+/**
+ * Makes the first administrator where the store is empty: the configured one, or `admin` with a random password where
+ * that is allowed (SQLite outside production). Several processes that start together make one account.
+ *
+ * @throws INVALID_USERNAME, INVALID_PASSWORD, WEAK_PASSWORD where the configured account breaks the rules.
+ */
+export async function bootstrap(
+	config: Config,
+	{ users, credentials }: { users: Users; credentials: CredentialService },
+): Promise<Bootstrap> {
+	if (!(await users.isEmpty())) return { outcome: "present" };
+	const { bootstrapUsername, bootstrapPassword } = config;
+	if (bootstrapUsername !== undefined && bootstrapPassword !== undefined) {
+		const made = await register(bootstrapUsername, bootstrapPassword);
+		return made ? { outcome: "made", username: bootstrapUsername } : { outcome: "present" };
+	}
+	if (config.environment === "production" || config.databaseUrl !== undefined) return { outcome: "missing" };
+	// The file comes first: a crash between the two leaves a password without an account, never the reverse.
+	const password = initialPassword(config);
+	const made = await register(defaultUsername, password);
+	const passwordFile = initialPasswordFile(config);
+	return made ? { outcome: "made", username: defaultUsername, password, passwordFile } : { outcome: "present" };
+
+	/** False where another process made the account first. */
+	async function register(username: string, password: string): Promise<boolean> {
+		try {
+			await credentials.register(username, password, ["admin"]);
+			return true;
+		} catch (error) {
+			if (error instanceof errors.USERNAME_TAKEN) return false;
+			throw error;
+		}
+	}
+}
+
+/** The password in the file, made with mode 0600 by whichever process comes first. */
+function initialPassword(config: Config): string {
+	return readOrCreate(initialPasswordFile(config), randomSecret);
+}

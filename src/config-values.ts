@@ -1,0 +1,98 @@
+/** How the text of a setting becomes a value, and what is refused. */
+import { isIP } from "node:net";
+
+/** A value that is not acceptable. The message continues the setting's name and never repeats the value. */
+export class Refusal extends Error {}
+
+/** Any text without control characters. */
+export const text = (value: string): string => {
+	if (/\p{Cc}/u.test(value)) throw new Refusal("must not hold control characters");
+	return value;
+};
+
+/** A whole number between two bounds, both allowed. */
+export const integer =
+	(least: number, most: number) =>
+	(value: string): number => {
+		const number = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN;
+		if (!(number >= least && number <= most)) throw new Refusal(`must be a whole number from ${least} to ${most}`);
+		return number;
+	};
+
+/** One of a few words. */
+export const oneOf =
+	<const Word extends string>(...words: Word[]) =>
+	(value: string): Word => {
+		const word = words.find((candidate) => candidate === value);
+		if (word === undefined) throw new Refusal(`must be one of ${words.join(", ")}`);
+		return word;
+	};
+
+/** `on` or `off`. */
+export const onOff = (value: string): boolean => oneOf("on", "off")(value) === "on";
+
+/** A list separated by commas. */
+export const list = (value: string): readonly string[] =>
+	value
+		.split(",")
+		.map((item) => text(item.trim()))
+		.filter((item) => item !== "");
+
+/** An issuer identifier (RFC 8414 section 2), compared letter by letter, so in its one canonical spelling. */
+export const issuer = (value: string): string => {
+	const url = URL.parse(value);
+	if (!url || !/^https?:$/.test(url.protocol)) throw new Refusal("must be an http or https address");
+	const path = url.pathname === "/" ? "" : url.pathname;
+	if (value !== url.origin + path || path.endsWith("/"))
+		throw new Refusal(
+			"must be written plainly: scheme, host in lower case and path, without user, query, fragment or final slash",
+		);
+	return value;
+};
+
+/** Where PostgreSQL is. */
+export const postgresUrl = (value: string): string => {
+	if (!/^postgres(ql)?:$/.test(URL.parse(value)?.protocol ?? ""))
+		throw new Refusal("must begin with postgres:// and be a valid address");
+	return value;
+};
+
+/**
+ * A secret worth the name. Length stands in for entropy, which no program can measure; what people paste from
+ * examples is refused by its words.
+ */
+export const secret = (value: string): string => {
+	const remedy = "make one with: openssl rand -base64 32";
+	if (Buffer.byteLength(value) < 32) throw new Refusal(`is shorter than 32 bytes; ${remedy}`);
+	if (
+		/change.?me|example|placeholder|replace|your.?(own.?)?(super.?)?secret|secret.?key|password|default|s3cr3t|0123456789|abcdefgh/i.test(
+			value,
+		) ||
+		new Set(value).size < 10
+	)
+		throw new Refusal(`looks like an example; ${remedy}`);
+	return value;
+};
+
+/** IP addresses and CIDR blocks. `true`, hop counts and blocks of every address would believe anyone. */
+export const addresses = (value: string): readonly string[] =>
+	list(value).map((item) => {
+		const [address = "", prefix, ...rest] = item.split("/");
+		const family = isIP(address);
+		const bits = prefix === undefined ? undefined : Number(prefix);
+		const whole = bits === undefined || /^\d{1,3}$/.test(prefix as string);
+		if (family === 0 || rest.length > 0 || !whole)
+			throw new Refusal(
+				"takes only IP addresses and CIDR blocks (10.0.0.0/8), because true or a number of hops would believe anyone",
+			);
+		if (bits !== undefined && (bits < 1 || bits > (family === 4 ? 32 : 128)))
+			throw new Refusal("has a block that holds every address, or none");
+		return item;
+	});
+
+/** Web origins (RFC 6454): scheme and host, nothing behind. */
+export const origins = (value: string): readonly string[] =>
+	list(value).map((item) => {
+		if (URL.parse(item)?.origin !== item) throw new Refusal("takes origins such as https://app.example.com");
+		return item;
+	});

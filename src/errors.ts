@@ -1,0 +1,225 @@
+/**
+ * The catalogue: every error a client can meet, with its code, its public message and its status.
+ * What the client may know is here; what happened goes to the log through `cause`.
+ */
+import { STATUS_CODES } from "node:http";
+import createError from "@fastify/error";
+
+/** The shape of every refusal, on every route and also outside of them. */
+export interface ErrorAnswer {
+	statusCode: number;
+	code: string;
+	error: string;
+	message: string;
+}
+
+interface CatalogueEntry {
+	statusCode: number;
+	message: string;
+	/** When it happens and what to do about it: one sentence for docs/errors.md. */
+	doc: string;
+	/** Seconds for the Retry-After header (RFC 9110 section 10.2.3). */
+	retryAfter?: number;
+	/** The error parameter of WWW-Authenticate (RFC 6750 section 3); `bare` where no token came. */
+	challenge?: "bare" | "invalid_token" | "insufficient_scope";
+}
+
+/** Every code, in the order of its status. */
+export const catalogue = {
+	VALIDATION_FAILED: {
+		statusCode: 400,
+		message: "%s",
+		doc: "The request does not fit the route's schema; the message names the field and the rule, never the value.",
+	},
+	MALFORMED_REQUEST: {
+		statusCode: 400,
+		message: "The request is malformed",
+		doc: "The path, the body or the HTTP framing cannot be read: bad percent-encoding, bad JSON, bad UTF-8, two Host or Authorization headers.",
+	},
+	INVALID_USERNAME: {
+		statusCode: 400,
+		message: "A username is 1 to 64 letters, digits or any of . _ @ + -",
+		doc: "The username can belong to no account, because it holds other characters or has the wrong length.",
+	},
+	INVALID_PASSWORD: {
+		statusCode: 400,
+		message: "A password is at most 1024 bytes of text without control characters",
+		doc: "The password can belong to no account: it is empty, too long, or holds a control character or broken Unicode.",
+	},
+	WEAK_PASSWORD: {
+		statusCode: 400,
+		message: "%s",
+		doc: "The new password is refused by the policy; the message is the reason, in words for the person who chose it.",
+	},
+	UNKNOWN_ROLE: {
+		statusCode: 400,
+		message: "No role has this name",
+		doc: "One of the roles that were named does not exist.",
+	},
+	AUTHENTICATION_REQUIRED: {
+		statusCode: 401,
+		message: "A Bearer token is required",
+		doc: "The route is protected and no access token came with the request.",
+		challenge: "bare",
+	},
+	INVALID_CREDENTIALS: {
+		statusCode: 401,
+		message: "Invalid credentials",
+		doc: "Login refused. Unknown user, wrong password and disabled account answer alike, on purpose.",
+		challenge: "bare",
+	},
+	INVALID_TOKEN: {
+		statusCode: 401,
+		message: "The access token is not valid",
+		doc: "The token is malformed, forged, expired, meant for another service, or its account is disabled or gone. The log knows which. Log in again.",
+		challenge: "invalid_token",
+	},
+	INSUFFICIENT_PERMISSIONS: {
+		statusCode: 403,
+		message: "The access token does not carry the permission this route asks for",
+		doc: "The token is good, the account lacks a permission that the route requires.",
+		challenge: "insufficient_scope",
+	},
+	INVALID_CURRENT_PASSWORD: {
+		statusCode: 403,
+		message: "The current password is wrong",
+		doc: "Changing a password needs the current one. The token stays good.",
+	},
+	CROSS_ORIGIN_REFUSED: {
+		statusCode: 403,
+		message: "Requests from another origin are refused",
+		doc: "The Origin or Sec-Fetch-Site header says that another site sent the request. Add that origin to ALLOWED_ORIGINS if it is yours.",
+	},
+	NOT_FOUND: {
+		statusCode: 404,
+		message: "Nothing is here",
+		doc: "No route has this path.",
+	},
+	METHOD_NOT_ALLOWED: {
+		statusCode: 405,
+		message: "This path does not take that method",
+		doc: "The path exists with other methods; the Allow header lists them.",
+	},
+	USER_NOT_FOUND: {
+		statusCode: 404,
+		message: "No account has this username",
+		doc: "The account that was named does not exist.",
+	},
+	REQUEST_TIMEOUT: {
+		statusCode: 408,
+		message: "The request came too slowly",
+		doc: "The headers did not arrive within 10 seconds or the whole request within 15.",
+	},
+	USERNAME_TAKEN: {
+		statusCode: 409,
+		message: "The username is taken",
+		doc: "Another account has this username, or one that reads the same after normalisation.",
+	},
+	LAST_ADMINISTRATOR: {
+		statusCode: 409,
+		message: "The last administrator stays",
+		doc: "Disabling, deleting or demoting the only enabled account with the role admin would lock everybody out.",
+	},
+	PAYLOAD_TOO_LARGE: {
+		statusCode: 413,
+		message: "The request body is too large",
+		doc: "The body is over 16 KiB or has more than 100 form fields.",
+	},
+	URI_TOO_LONG: {
+		statusCode: 414,
+		message: "The path is too long",
+		doc: "A path parameter is over 100 characters.",
+	},
+	UNSUPPORTED_MEDIA_TYPE: {
+		statusCode: 415,
+		message: "The route does not take this Content-Type",
+		doc: "Send one of the content types that the route names, in UTF-8.",
+	},
+	HEADERS_TOO_LARGE: {
+		statusCode: 431,
+		message: "The request headers are too large",
+		doc: "The headers are over 16 KiB.",
+	},
+	INTERNAL: {
+		statusCode: 500,
+		message: "Something went wrong",
+		doc: "A fault of the service. The log has it under the answer's X-Request-Id.",
+	},
+	BUSY: {
+		statusCode: 503,
+		message: "Too many logins at once, try again soon",
+		doc: "The password check would have to wait longer than HASH_MAX_WAIT_SECONDS.",
+		retryAfter: 2,
+	},
+	STORE_UNAVAILABLE: {
+		statusCode: 503,
+		message: "The service cannot reach its store, try again soon",
+		doc: "The database did not answer in time, or revocations are older than REVOCATION_MAX_STALENESS_SECONDS.",
+		retryAfter: 2,
+	},
+} as const satisfies Record<string, CatalogueEntry>;
+
+/** A code of the catalogue. */
+export type ErrorCode = keyof typeof catalogue;
+
+type Constructors = {
+	[Code in ErrorCode]: createError.FastifyErrorConstructor<{ code: Code; statusCode: number }, [...unknown[]]>;
+};
+
+/** `throw new errors.INVALID_TOKEN({ cause })`: one constructor a code. */
+export const errors = Object.fromEntries(
+	Object.entries(catalogue).map(([code, entry]) => [code, createError(code, entry.message, entry.statusCode)]),
+) as unknown as Constructors;
+
+/** Errors that are not ours, by the code their maker gave them. Status 4xx of an unknown code becomes MALFORMED_REQUEST. */
+const foreignCodes: Record<string, ErrorCode> = {
+	FST_ERR_VALIDATION: "VALIDATION_FAILED",
+	FST_ERR_CTP_BODY_TOO_LARGE: "PAYLOAD_TOO_LARGE",
+	FST_ERR_CTP_INVALID_MEDIA_TYPE: "UNSUPPORTED_MEDIA_TYPE",
+	FST_ERR_CTP_INVALID_TYPE: "UNSUPPORTED_MEDIA_TYPE",
+	FST_ERR_MAX_PARAM_LENGTH: "URI_TOO_LONG",
+	HPE_HEADER_OVERFLOW: "HEADERS_TOO_LARGE",
+	ERR_HTTP_REQUEST_TIMEOUT: "REQUEST_TIMEOUT",
+};
+
+/**
+ * What a client is told about any error whatever: a catalogue code, its headers, and nothing that the catalogue does
+ * not say. An unknown error is INTERNAL, or MALFORMED_REQUEST where its maker blamed the request (4xx).
+ */
+export function describe(error: unknown): {
+	body: ErrorAnswer;
+	headers: Record<string, string>;
+} {
+	const code = codeOf(error);
+	const entry: CatalogueEntry = catalogue[code];
+	const message = entry.message === "%s" ? (error as Error).message : entry.message;
+	const headers: Record<string, string> = {};
+	if (entry.retryAfter !== undefined) headers["retry-after"] = String(entry.retryAfter);
+	if (entry.challenge !== undefined)
+		headers["www-authenticate"] = entry.challenge === "bare" ? "Bearer" : `Bearer error="${entry.challenge}"`;
+	return {
+		body: {
+			statusCode: entry.statusCode,
+			code,
+			error: STATUS_CODES[entry.statusCode] ?? "Error",
+			message,
+		},
+		headers,
+	};
+}
+
+/** The catalogue code that stands for any error whatever. */
+export function codeOf(error: unknown): ErrorCode {
+	const { code, statusCode } = (error ?? {}) as {
+		code?: unknown;
+		statusCode?: unknown;
+	};
+	if (typeof code === "string") {
+		if (Object.hasOwn(catalogue, code)) return code as ErrorCode;
+		const known = foreignCodes[code];
+		if (known) return known;
+		if (code.startsWith("HPE_") || code.startsWith("ERR_HTTP_")) return "MALFORMED_REQUEST";
+	}
+	if (typeof statusCode === "number" && statusCode >= 400 && statusCode < 500) return "MALFORMED_REQUEST";
+	return "INTERNAL";
+}

@@ -1,0 +1,47 @@
+/** The log: JSON lines for programs, and short lines where a person watches the terminal. */
+import { inspect } from "node:util";
+import { type Logger, pino } from "pino";
+
+export type Log = Logger;
+
+const levelNames: Record<number, string> = pino.levels.labels;
+
+/** Fields that every line has, or that a person at a terminal does not need. */
+const machineFields = new Set(["level", "time", "pid", "hostname", "msg"]);
+
+/**
+ * Opens the log on standard output; `silent` writes nothing.
+ *
+ * @param terminal a person is watching: short lines, times of this day, only warnings and what concerns them.
+ */
+export function createLog(level: string, terminal: boolean): Log {
+	const options = {
+		level,
+		timestamp: pino.stdTimeFunctions.isoTime,
+		// Whatever a caller hands over, these never reach the log.
+		redact: {
+			paths: ["password", "secret", "token", "authorization", "cookie"],
+			censor: "[hidden]",
+		},
+	};
+	if (!terminal) return pino(options);
+	return pino(options, {
+		write: (line: string) => process.stdout.write(`${readable(line)}\n`),
+	});
+}
+
+/** One JSON line as a person reads it. Control characters are shown escaped, so that no value can draw on the screen. */
+function readable(line: string): string {
+	const record = JSON.parse(line) as Record<string, unknown>;
+	const time = String(record.time).slice(11, 19);
+	const level = levelNames[Number(record.level)] ?? "";
+	const rest = Object.entries(record)
+		.filter(([key]) => !machineFields.has(key))
+		.map(
+			([key, value]) =>
+				`${key}=${typeof value === "string" ? value : inspect(value, { breakLength: Number.POSITIVE_INFINITY })}`,
+		);
+	return [time, level.padEnd(5), record.msg, ...rest]
+		.join("  ")
+		.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+}

@@ -1,0 +1,31 @@
+/** Whether this process should get traffic. Answered from memory: probes never ask the store. */
+import type { Changes } from "./changes.ts";
+
+/** The answer of /readyz. `degraded` still serves: verification goes on with what is known. */
+export interface Readiness {
+	ready: boolean;
+	status: "ok" | "degraded" | "draining" | "stale";
+	store: "up" | "down";
+}
+
+export type ReadinessService = ReturnType<typeof createReadiness>;
+
+/** Builds the service over what is known of the store. */
+export function createReadiness({ changes }: { changes: Changes }) {
+	let draining = false;
+	return {
+		/** From now on this process says that it wants no new traffic. */
+		drain(): void {
+			draining = true;
+		},
+		isDraining: (): boolean => draining,
+
+		/** Whether to send traffic here, and why not. */
+		check(): Readiness {
+			const store = changes.reachable() ? "up" : "down";
+			if (draining) return { ready: false, status: "draining", store };
+			if (!changes.fresh()) return { ready: false, status: "stale", store };
+			return { ready: true, status: store === "up" ? "ok" : "degraded", store };
+		},
+	};
+}

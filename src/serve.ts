@@ -1,0 +1,124 @@
+/** One server process: opens, listens, tells where, and ends well. */
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type App, buildApp } from "./app.ts";
+import { initialPasswordFile } from "./bootstrap.ts";
+import { browsable, type Config } from "./config.ts";
+import { createLog } from "./log.ts";
+import { openServices, type Services } from "./services.ts";
+
+/** Requests that run longer than this after the drain time are cut. */
+const lastRequestsMs = 8_000;
+/** How often idle connections are closed while the last requests finish. */
+const sweepMs = 200;
+
+/**
+ * Serves until a signal ends it.
+ *
+ * SIGTERM, as a cluster sends it: readiness goes off, normal service goes on for DRAIN_SECONDS, then no new
+ * connections, in-flight requests finish, exit 0. SIGINT, as a person types it: at once.
+ *
+ * @param terminal a person is watching standard output.
+ */
+export async function serve(config: Config, terminal: boolean): Promise<void> {
+	const log = createLog(config.logLevel, terminal);
+	process.on("uncaughtException", (error) => {
+		log.fatal({ err: error }, "a fault that nobody handled; the process ends");
+		process.exit(1);
+	});
+	const services = await openServices(config, { log });
+	const app = await buildApp(services);
+	await app.listen({
+		host: config.host,
+		port: config.port,
+		listenTextResolver: (address) => `listening on ${address}`,
+	});
+
+	const { port } = app.server.address() as AddressInfo;
+	const url = browsable(config.host, port);
+	if (terminal) greet(services, url);
+	else announce(services, url);
+
+	let ending = false;
+	const end = (drainSeconds: number) => {
+		// A second signal means that somebody does not want to wait.
+		if (ending) process.exit(1);
+		ending = true;
+		void close(app, services, drainSeconds).then(
+			() => process.exit(0),
+			(error: unknown) => {
+				log.fatal({ err: error }, "the process did not end well");
+				process.exit(1);
+			},
+		);
+	};
+	process.on("SIGTERM", () => end(config.drainSeconds));
+	process.on("SIGINT", () => end(0));
+}
+
+/** Ends one server: first for the load balancer, then for the clients, then for the store. */
+async function close(app: App, services: Services, drainSeconds: number): Promise<void> {
+	services.readiness.drain();
+	services.log.info({ drainSeconds }, "draining");
+	await sleep(drainSeconds * 1000);
+	const closed = app.close();
+	// Keep-alive connections would hold the server open for as long as their clients like.
+	const sweep = setInterval(() => app.server.closeIdleConnections(), sweepMs);
+	const limit = setTimeout(() => app.server.closeAllConnections(), lastRequestsMs);
+	await closed;
+	clearInterval(sweep);
+	clearTimeout(limit);
+	await services.close();
+	services.log.info("ended");
+}
+
+/** The command that makes an account, here and in the image. */
+const addAdministrator =
+	"npm run cli -- user add NAME --role admin (in the image: gatehouse user add NAME --role admin)";
+
+/** For programs: one line with what was started. The password itself is never logged. */
+function announce({ bootstrapped, log, config }: Services, url: string): void {
+	log.info(
+		{
+			url,
+			issuer: config.issuer,
+			store: config.databaseUrl ? "postgres" : "sqlite",
+		},
+		"Gatehouse is ready",
+	);
+	if (bootstrapped.outcome === "made") {
+		const { username, passwordFile } = bootstrapped;
+		log.info({ username, passwordFile }, "the first administrator was made");
+	}
+	if (bootstrapped.outcome === "missing") log.warn(`there is no account yet; make one with: ${addAdministrator}`);
+}
+
+/** For a person: where it listens and what to type next. */
+function greet({ bootstrapped, config }: Services, url: string): void {
+	const lines = [`Gatehouse listens on ${url}`, ""];
+	let username = "NAME";
+	let password = "PASSWORD";
+	if (bootstrapped.outcome === "made") {
+		username = bootstrapped.username;
+		lines.push(`The first administrator is ${username}.`);
+		if (bootstrapped.password !== undefined) {
+			password = bootstrapped.password;
+			lines.push(
+				`Its password is shown only this once; until it is changed it also lies in ${initialPasswordFile(config)}`,
+			);
+		}
+		lines.push("");
+	}
+	if (bootstrapped.outcome === "missing") lines.push(`There is no account yet. Make one: ${addAdministrator}`, "");
+	lines.push(
+		"Log in:",
+		`  curl --data-urlencode 'username=${username}' --data-urlencode 'password=${password}' ${url}/login`,
+		"and use the access_token of the answer:",
+		`  curl -H "Authorization: Bearer ACCESS_TOKEN" ${url}/protected`,
+		"",
+		...(config.docs ? [`All routes: ${url}/docs`] : []),
+		"Ctrl+C ends it.",
+		"",
+	);
+	process.stdout.write(`\n${lines.join("\n")}\n`);
+}

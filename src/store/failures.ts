@@ -1,0 +1,66 @@
+/**
+ * What a driver's error means. Only two meanings matter above the store: "it cannot be reached or written" becomes
+ * STORE_UNAVAILABLE, which clients may try again, and a broken UNIQUE is told by `isUniqueViolation`. Everything
+ * else passes through as it is: it is a fault of ours and must show as one.
+ */
+import { errors } from "../errors.ts";
+
+/** Primary result codes: BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN (sqlite.org/rescode.html). */
+const sqliteOutages = new Set([5, 6, 8, 10, 13, 14]);
+
+/**
+ * SQLSTATE classes and codes: connection, resources, system errors, operator intervention (57014 is the statement
+ * timeout), read-only after a failover, time-outs of an idle session.
+ */
+const postgresOutage = /^(08|53|57|58|25006|25P03|25P04|25P05)/;
+
+/** The error to throw in place of one from node:sqlite. */
+export function sqliteFailure(error: unknown): unknown {
+	const code = sqliteCode(error);
+	return code !== undefined && sqliteOutages.has(code & 0xff) ? unavailable(error) : error;
+}
+
+/** The error to throw in place of one that a query of pg ended with. */
+export function postgresFailure(error: unknown): unknown {
+	const state = sqlState(error);
+	if (state !== undefined) return postgresOutage.test(state) ? unavailable(error) : error;
+	// Not the server's word: the socket, a time-out or the driver's state, which have no common mark.
+	// What pg says about a caller's mistake is a TypeError or has a code of Node.
+	const code = (error as { code?: unknown } | undefined)?.code;
+	const mistake = error instanceof TypeError || (typeof code === "string" && code.startsWith("ERR_"));
+	return mistake ? error : unavailable(error);
+}
+
+/** STORE_UNAVAILABLE because of `cause`, which only the log sees. */
+export function unavailable(cause: unknown): Error {
+	return new errors.STORE_UNAVAILABLE({ cause });
+}
+
+/** Whether another connection held SQLite's lock: the one failure worth waiting for. */
+export function isLocked(error: unknown): boolean {
+	return ((sqliteCode(error) ?? 0) & 0xff) === 5;
+}
+
+/** Whether an insert or update broke a UNIQUE constraint or a primary key, on either store. */
+export function isUniqueViolation(error: unknown): boolean {
+	const code = sqliteCode(error);
+	return code === 2067 || code === 1555 || sqlState(error) === "23505";
+}
+
+/** SQLite's extended result code. */
+function sqliteCode(error: unknown): number | undefined {
+	const { code, errcode } = (error ?? {}) as {
+		code?: unknown;
+		errcode?: unknown;
+	};
+	return code === "ERR_SQLITE_ERROR" && typeof errcode === "number" ? errcode : undefined;
+}
+
+/** The five characters the PostgreSQL server sent; a Node error such as EPIPE looks alike but has no severity. */
+function sqlState(error: unknown): string | undefined {
+	const { code, severity } = (error ?? {}) as {
+		code?: unknown;
+		severity?: unknown;
+	};
+	return typeof code === "string" && typeof severity === "string" ? code : undefined;
+}

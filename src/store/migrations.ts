@@ -1,0 +1,111 @@
+/**
+ * Every change of the tables, oldest first. A migration that was released is never edited: a new one is added, with
+ * a name that sorts after it. No CHECK on states and kinds: SQLite cannot alter one without rebuilding the table.
+ */
+import { type CreateTableBuilder, type Kysely, sql } from "kysely";
+import type { Migration } from "kysely/migration";
+import type { Schema } from "./schema.ts";
+
+/** Which database it is: the two differ in the words for a 64-bit integer and for strict typing. */
+export type StoreKind = "sqlite" | "postgres";
+
+/** The migrations for one kind of database, by name, in the order of their names. */
+export function createMigrations(kind: StoreKind): Record<string, Migration> {
+	/** Whole epoch seconds and versions. PostgreSQL's `integer` would end in 2038. */
+	const integer = kind === "sqlite" ? "integer" : "bigint";
+
+	/** SQLite stores a text in an integer column without a word, unless the table is STRICT. */
+	const strict = <T extends string, C extends string>(table: CreateTableBuilder<T, C>) =>
+		kind === "sqlite" ? table.modifyEnd(sql`strict`) : table;
+
+	return {
+		"0001-accounts-and-keys": {
+			async up(db: Kysely<Schema>) {
+				await strict(
+					db.schema
+						.createTable("users")
+						.addColumn("id", "text", (column) => column.notNull().primaryKey())
+						.addColumn("username", "text", (column) => column.notNull().unique())
+						.addColumn("password_hash", "text", (column) => column.notNull())
+						.addColumn("password_scheme", "text", (column) => column.notNull())
+						.addColumn("password_changed_at", integer, (column) => column.notNull())
+						.addColumn("disabled_at", integer)
+						.addColumn("created_at", integer, (column) => column.notNull()),
+				).execute();
+
+				await strict(
+					db.schema
+						.createTable("deleted_users")
+						.addColumn("id", "text", (column) => column.notNull().primaryKey())
+						.addColumn("deleted_at", integer, (column) => column.notNull()),
+				).execute();
+
+				await strict(
+					db.schema.createTable("roles").addColumn("name", "text", (column) => column.notNull().primaryKey()),
+				).execute();
+
+				await strict(
+					db.schema
+						.createTable("role_permissions")
+						.addColumn("role", "text", (column) => column.notNull().references("roles.name"))
+						.addColumn("permission", "text", (column) => column.notNull())
+						.addPrimaryKeyConstraint("role_permissions_key", ["role", "permission"]),
+				).execute();
+
+				await strict(
+					db.schema
+						.createTable("user_roles")
+						.addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+						.addColumn("role", "text", (column) => column.notNull().references("roles.name"))
+						.addPrimaryKeyConstraint("user_roles_key", ["user_id", "role"]),
+				).execute();
+
+				await strict(
+					db.schema
+						.createTable("signing_keys")
+						.addColumn("kid", "text", (column) => column.notNull().primaryKey())
+						.addColumn("algorithm", "text", (column) => column.notNull())
+						.addColumn("state", "text", (column) => column.notNull())
+						.addColumn("public_jwk", "text", (column) => column.notNull())
+						.addColumn("private_key_sealed", "text", (column) => column.notNull())
+						.addColumn("created_at", integer, (column) => column.notNull()),
+				).execute();
+
+				// Two replicas that start on an empty store both try to add the first key: one must lose.
+				await db.schema
+					.createIndex("signing_keys_one_active")
+					.unique()
+					.on("signing_keys")
+					.column("state")
+					.where("state", "=", "active")
+					.execute();
+
+				await strict(
+					db.schema
+						.createTable("changes")
+						.addColumn("topic", "text", (column) => column.notNull().primaryKey())
+						.addColumn("version", integer, (column) => column.notNull()),
+				).execute();
+
+				await db
+					.insertInto("roles")
+					.values([{ name: "admin" }, { name: "user" }])
+					.execute();
+				await db
+					.insertInto("role_permissions")
+					.values([
+						{ role: "admin", permission: "users:read" },
+						{ role: "admin", permission: "users:write" },
+					])
+					.execute();
+				await db
+					.insertInto("changes")
+					.values([
+						{ topic: "accounts", version: 0 },
+						{ topic: "keys", version: 0 },
+					])
+					.execute();
+			},
+		},
+	};
+}

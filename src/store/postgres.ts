@@ -1,0 +1,100 @@
+/**
+ * PostgreSQL through a pool of `pg`. A database that hangs must cost a caller no more than a bounded time, so there
+ * is a limit on connecting, on each statement at both ends, and on a transaction whose owner went silent.
+ */
+import { PostgresDialect, type PostgresPool, type PostgresPoolClient, type PostgresQueryResult, sql } from "kysely";
+import pg from "pg";
+import type { Backend } from "./backend.ts";
+import { postgresFailure, unavailable } from "./failures.ts";
+
+const CONNECT_MS = 1000;
+/** A frozen replica may hold a row of `changes` that every other replica waits for. */
+const IDLE_IN_TRANSACTION_MS = 5000;
+const MAX_CONNECTIONS = 10;
+/** PostgreSQL's type id of bigint. */
+const INT8 = 20;
+
+/** The database that `databaseUrl` names. Nothing is connected yet. */
+export function createPostgresBackend({ databaseUrl }: { databaseUrl: string }): Backend {
+	return {
+		kind: "postgres",
+		setting: "DATABASE_URL",
+		dialect: (patienceMs) =>
+			new PostgresDialect({
+				pool: guard(createPool(databaseUrl, patienceMs)),
+			}),
+		async now(db) {
+			const { rows } = await sql<{
+				now: number;
+			}>`select floor(extract(epoch from clock_timestamp()))::bigint as now`.execute(db);
+			return (rows[0] as { now: number }).now;
+		},
+		async backup() {
+			throw new Error(
+				'backup copies a SQLite store. For PostgreSQL use pg_dump, for example: pg_dump --format=custom --file=gatehouse.dump "$DATABASE_URL"',
+			);
+		},
+	};
+}
+
+function createPool(databaseUrl: string, patienceMs: number): pg.Pool {
+	const pool = new pg.Pool({
+		connectionString: databaseUrl,
+		max: MAX_CONNECTIONS,
+		keepAlive: true,
+		connectionTimeoutMillis: CONNECT_MS,
+		query_timeout: patienceMs,
+		statement_timeout: patienceMs,
+		idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+		types: {
+			// Seconds and versions stay far below 2^53. For this pool only: pg.types would change it for everyone.
+			getTypeParser: ((id: number, format?: "text" | "binary") =>
+				id === INT8 ? Number : pg.types.getTypeParser(id, format)) as typeof pg.types.getTypeParser,
+		},
+	});
+	// A connection can break while nobody waits for an answer: idle in the pool, or between two statements of a
+	// transaction. Unheard, that 'error' event ends the process; the next statement reports it anyway.
+	pool.on("error", () => {});
+	pool.on("connect", (client) => client.on("error", () => {}));
+	return pool;
+}
+
+/** The pool as Kysely uses it, with our errors, and without connections that failed once. */
+function guard(pool: pg.Pool): PostgresPool {
+	return {
+		options: pool.options,
+		end: () => pool.end(),
+		async connect() {
+			try {
+				return guardClient(await pool.connect());
+			} catch (error) {
+				throw unavailable(error);
+			}
+		},
+	};
+}
+
+/**
+ * After an outage the connection is unusable: the answer to a timed-out statement is still to come, or the server is
+ * read-only now. So every further statement fails at once (a rollback too: the server does that when the connection
+ * ends), and the pool gets it back only to destroy it.
+ */
+function guardClient(client: pg.PoolClient): PostgresPoolClient {
+	let outage: unknown;
+
+	async function query<Row>(text: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>> {
+		if (outage) throw outage;
+		try {
+			return (await client.query(text, [...parameters])) as unknown as PostgresQueryResult<Row>;
+		} catch (error) {
+			const failure = postgresFailure(error);
+			if (failure !== error) outage = failure;
+			throw failure;
+		}
+	}
+
+	return {
+		query: query as PostgresPoolClient["query"],
+		release: (destroy) => client.release(Boolean(destroy || outage)),
+	};
+}

@@ -1,0 +1,71 @@
+/**
+ * The tables, as Kysely sees them: the same on SQLite and on PostgreSQL. Ids are text, times are epoch seconds.
+ * A module owns its tables: no other module writes them.
+ */
+
+/** An account. `username` is canonical, so that UNIQUE means what a person means by it. */
+export interface UsersTable {
+	id: string;
+	username: string;
+	password_hash: string;
+	/** How the password was prepared for bcrypt: as it is, or above 72 bytes as its HMAC. */
+	password_scheme: "bcrypt" | "bcrypt-hmac-sha256";
+	password_changed_at: number;
+	disabled_at: number | null;
+	created_at: number;
+}
+
+/** Tombstones: a token outlives its account, so every replica has to know which ids are gone. */
+export interface DeletedUsersTable {
+	id: string;
+	deleted_at: number;
+}
+
+/** The names a person can be given. */
+export interface RolesTable {
+	name: string;
+}
+
+/** What a role allows. */
+export interface RolePermissionsTable {
+	role: string;
+	permission: string;
+}
+
+/** Who has which role; the rows go with their user. */
+export interface UserRolesTable {
+	user_id: string;
+	role: string;
+}
+
+/** The key ring. A unique index allows one active key, however many replicas make one at once. */
+export interface SigningKeysTable {
+	kid: string;
+	algorithm: string;
+	state: "active" | "retiring";
+	/** The public key as JWK in JSON (RFC 7517). */
+	public_jwk: string;
+	/** The private key, encrypted: a dump of the store signs nothing. */
+	private_key_sealed: string;
+	created_at: number;
+}
+
+/** What replicas poll for. */
+export type ChangeTopic = "accounts" | "keys";
+
+/** One row a topic: its version grows with every committed change. */
+export interface ChangesTable {
+	topic: ChangeTopic;
+	version: number;
+}
+
+/** Every table by its name. */
+export interface Schema {
+	users: UsersTable;
+	deleted_users: DeletedUsersTable;
+	roles: RolesTable;
+	role_permissions: RolePermissionsTable;
+	user_roles: UserRolesTable;
+	signing_keys: SigningKeysTable;
+	changes: ChangesTable;
+}

@@ -1,0 +1,187 @@
+/**
+ * SQLite through `node:sqlite`: one file, one connection, which callers use in turn. Every call into SQLite is
+ * synchronous and short; what may take long, another process's lock, is waited for in JavaScript, so that the
+ * event loop goes on meanwhile.
+ */
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+	CompiledQuery,
+	type DatabaseConnection,
+	type Driver,
+	type QueryResult,
+	SqliteAdapter,
+	SqliteIntrospector,
+	SqliteQueryCompiler,
+} from "kysely";
+import { LRUCache } from "lru-cache";
+import type { Clock } from "../clock.ts";
+import type { Backend } from "./backend.ts";
+import { isLocked, sqliteFailure } from "./failures.ts";
+
+const RETRY_MS = 10;
+const CACHED_STATEMENTS = 200;
+
+/** The database `gatehouse.db` in `dataDir`. Nothing is opened yet. */
+export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock: Clock }): Backend {
+	const file = join(dataDir, "gatehouse.db");
+	return {
+		kind: "sqlite",
+		setting: "DATA_DIR",
+		dialect: (patienceMs) => ({
+			createAdapter: () => new TransactionalSqliteAdapter(),
+			createDriver: () => createDriver(dataDir, file, patienceMs),
+			createIntrospector: (db) => new SqliteIntrospector(db),
+			createQueryCompiler: () => new SqliteQueryCompiler(),
+		}),
+		now: async () => clock.now(),
+		backup: (target) => copyDatabase(file, target),
+	};
+}
+
+/** A class because Kysely's is one. */
+class TransactionalSqliteAdapter extends SqliteAdapter {
+	/** SQLite can roll a CREATE TABLE back; so a migration runs in BEGIN IMMEDIATE, which locks other processes out. */
+	override get supportsTransactionalDdl(): boolean {
+		return true;
+	}
+	/** The driver below queues its callers itself: Kysely's own queue does not know how long each has waited. */
+	override get supportsMultipleConnections(): boolean {
+		return true;
+	}
+}
+
+/** Gives the one connection to one caller at a time: two transactions on it would be one. */
+function createDriver(dataDir: string, file: string, patienceMs: number): Driver {
+	let database: DatabaseSync;
+	let statements: Statements;
+	let queue: Promise<void> = Promise.resolve();
+	let leave = () => {};
+
+	return {
+		async init() {
+			database = await openDatabase(dataDir, file, patienceMs);
+			statements = createStatements(database);
+		},
+		async acquireConnection() {
+			// From the moment the caller asked, so that a queue behind a foreign lock is answered in time as a whole.
+			const deadline = performance.now() + patienceMs;
+			const turn = queue;
+			const { promise, resolve } = Promise.withResolvers<void>();
+			queue = promise;
+			await turn;
+			leave = resolve;
+			return createConnection(statements, deadline);
+		},
+		async releaseConnection() {
+			leave();
+		},
+		async beginTransaction(connection) {
+			// A deferred BEGIN that turns to writing later fails at once when another process wrote in between.
+			await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+		},
+		async commitTransaction(connection) {
+			await connection.executeQuery(CompiledQuery.raw("commit"));
+		},
+		async rollbackTransaction(connection) {
+			// After a full disk or an I/O error SQLite has rolled back by itself, and a second time is an error.
+			if (database.isTransaction) await connection.executeQuery(CompiledQuery.raw("rollback"));
+		},
+		async destroy() {
+			await queue;
+			database.close();
+		},
+	};
+}
+
+function createConnection(statements: Statements, deadline: number): DatabaseConnection {
+	return {
+		executeQuery: <Row>({ sql, parameters }: CompiledQuery) =>
+			untilUnlocked(deadline, (): QueryResult<Row> => {
+				const { statement, returnsRows } = statements.get(sql);
+				const values = parameters as Parameters<StatementSync["run"]>;
+				if (returnsRows) return { rows: statement.all(...values) as Row[] };
+				const { changes } = statement.run(...values);
+				return { rows: [], numAffectedRows: BigInt(changes) };
+			}),
+		streamQuery() {
+			throw new Error("The SQLite store does not stream");
+		},
+	};
+}
+
+type Statements = ReturnType<typeof createStatements>;
+
+/** Prepared statements by their text: preparing costs more than most of them run. Bounded, as `in (?, ?, …)` varies. */
+function createStatements(database: DatabaseSync) {
+	const cache = new LRUCache<string, { statement: StatementSync; returnsRows: boolean }>({ max: CACHED_STATEMENTS });
+	return {
+		get(sql: string) {
+			const known = cache.get(sql);
+			if (known) return known;
+			const statement = database.prepare(sql);
+			const entry = { statement, returnsRows: statement.columns().length > 0 };
+			cache.set(sql, entry);
+			return entry;
+		},
+	};
+}
+
+/** Tries again while another connection holds the lock, until `deadline` (of `performance.now()`). */
+async function untilUnlocked<T>(deadline: number, work: () => T): Promise<T> {
+	for (;;) {
+		try {
+			return work();
+		} catch (error) {
+			if (!isLocked(error) || performance.now() >= deadline) throw sqliteFailure(error);
+			await sleep(RETRY_MS);
+		}
+	}
+}
+
+async function openDatabase(dataDir: string, file: string, patienceMs: number): Promise<DatabaseSync> {
+	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+	if (!createPrivate(file)) chmodSync(file, 0o600);
+	// timeout 0: SQLite's own waiting would stop the event loop.
+	const database = new DatabaseSync(file, { timeout: 0 });
+	try {
+		await untilUnlocked(performance.now() + patienceMs, () =>
+			database.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on"),
+		);
+	} catch (error) {
+		database.close();
+		throw error;
+	}
+	return database;
+}
+
+async function copyDatabase(file: string, target: string): Promise<void> {
+	if (!createPrivate(target)) throw new Error(`${target} exists already: a backup never overwrites a file`);
+	// A connection of its own: the shared one may be inside a transaction, whose half would be copied.
+	const source = new DatabaseSync(file, { readOnly: true });
+	try {
+		// All pages in one step, on another thread: in several, a busy writer makes the copy start again for ever.
+		await backup(source, target, { rate: 2 ** 31 - 1 });
+	} catch (error) {
+		rmSync(target, { force: true });
+		throw sqliteFailure(error);
+	} finally {
+		source.close();
+	}
+}
+
+/**
+ * Makes an empty file that only its owner can read, before anything is written into it; false when it exists.
+ * Never opens an existing one: closing a file drops all POSIX locks this process holds on it, SQLite's too.
+ */
+function createPrivate(file: string): boolean {
+	try {
+		closeSync(openSync(file, "wx", 0o600));
+		return true;
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+		throw error;
+	}
+}

@@ -1,0 +1,125 @@
+/**
+ * The store: one Kysely over SQLite or PostgreSQL. Everything above sees the same tables, the same errors and the
+ * same promises, whichever it is.
+ */
+import { Kysely, sql, type Transaction } from "kysely";
+import { Migrator } from "kysely/migration";
+import type { Clock } from "../clock.ts";
+import { errors } from "../errors.ts";
+import type { Backend } from "./backend.ts";
+import { createMigrations, type StoreKind } from "./migrations.ts";
+import type { ChangeTopic, Schema } from "./schema.ts";
+
+export { isUniqueViolation } from "./failures.ts";
+
+/** A request that waits longer for a statement is answered 503. */
+const PATIENCE_MS = 2000;
+/** A migration may rewrite a large table, or wait for another process that does. */
+const MIGRATION_PATIENCE_MS = 60_000;
+
+/** An open database. Every query may end in STORE_UNAVAILABLE. */
+export interface Store {
+	readonly kind: StoreKind;
+	readonly db: Kysely<Schema>;
+	/** Epoch seconds that replicas may compare: PostgreSQL's clock, the injected clock with SQLite. */
+	now(): Promise<number>;
+	/** Applies the pending migrations, each once even when several processes start together; returns their names. */
+	migrate(): Promise<string[]>;
+	/**
+	 * Increments a topic's version inside the caller's transaction. The row stays locked until that commits, so
+	 * versions become visible in order: a reader that saw version n has missed no change up to n. Announce several
+	 * topics in alphabetical order, or two transactions can wait for each other.
+	 */
+	announce(transaction: Transaction<Schema>, topic: ChangeTopic): Promise<void>;
+	/** The version of every topic, in one cheap query. */
+	versions(): Promise<Record<ChangeTopic, number>>;
+	/**
+	 * SQLite: copies the live database to a new file of mode 0600; throws when the file exists.
+	 * PostgreSQL: always throws, naming pg_dump.
+	 */
+	backup(file: string): Promise<void>;
+	/** Waits for running queries, then closes every connection. */
+	close(): Promise<void>;
+}
+
+/**
+ * Opens PostgreSQL where `databaseUrl` is given, else `gatehouse.db` in `dataDir`, which is made when missing (mode
+ * 0700, the file 0600). Does not migrate. Throws STORE_UNAVAILABLE, with a message that names the setting, when the
+ * database does not answer within about two seconds.
+ */
+export async function openStore({
+	databaseUrl,
+	dataDir,
+	clock,
+}: {
+	databaseUrl: string | undefined;
+	dataDir: string;
+	clock: Clock;
+}): Promise<Store> {
+	// Imported on need: the driver that is not used costs neither memory nor time at start.
+	const backend =
+		databaseUrl === undefined
+			? (await import("./sqlite.ts")).createSqliteBackend({ dataDir, clock })
+			: (await import("./postgres.ts")).createPostgresBackend({ databaseUrl });
+	const db = new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS) });
+	try {
+		await sql`select 1`.execute(db);
+	} catch (error) {
+		await db.destroy();
+		throw cannotOpen(backend, error);
+	}
+
+	return {
+		kind: backend.kind,
+		db,
+		now: () => backend.now(db),
+		migrate: () => migrate(backend),
+		async announce(transaction, topic) {
+			const { numUpdatedRows } = await transaction
+				.updateTable("changes")
+				.set((row) => ({ version: row("version", "+", 1) }))
+				.where("topic", "=", topic)
+				.executeTakeFirst();
+			// Without its row a topic would stay silent, and other replicas would never hear of a disabled account.
+			if (numUpdatedRows !== 1n) throw new Error(`The table changes has no row for ${topic}`);
+		},
+		async versions() {
+			const rows = await db.selectFrom("changes").selectAll().execute();
+			return Object.fromEntries(rows.map(({ topic, version }) => [topic, version])) as Record<ChangeTopic, number>;
+		},
+		backup: (file) => backend.backup(file),
+		close: () => db.destroy(),
+	};
+}
+
+/** On connections of their own, because those of the store give up after two seconds. */
+async function migrate(backend: Backend): Promise<string[]> {
+	const db = new Kysely<Schema>({
+		dialect: backend.dialect(MIGRATION_PATIENCE_MS),
+	});
+	try {
+		const migrator = new Migrator({
+			db,
+			provider: { getMigrations: async () => createMigrations(backend.kind) },
+		});
+		const { error, results } = await migrator.migrateToLatest();
+		if (error) throw error;
+		return (results ?? []).map(({ migrationName }) => migrationName);
+	} finally {
+		await db.destroy();
+	}
+}
+
+/** A person reads this one, at start: what is wrong, which setting it is about, what to do. Never the URL: it has a password. */
+function cannotOpen({ kind, setting }: Backend, error: unknown): Error {
+	const reason = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
+	// An AggregateError, of a name with several addresses, has a code but no message.
+	const what = reason.message || reason.code || String(reason);
+	const remedy =
+		kind === "sqlite"
+			? "Make that folder writable for this user, or name another one."
+			: "Check that the server runs and that the URL is right.";
+	const failure = new errors.STORE_UNAVAILABLE({ cause: reason });
+	failure.message = `Cannot open the store that ${setting} names: ${what}. ${remedy}`;
+	return failure;
+}

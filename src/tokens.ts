@@ -1,0 +1,164 @@
+/**
+ * Access tokens (RFC 9068): what they say, and every check on them but the signature, which @fastify/jwt makes.
+ * All of these checks are here and nowhere else.
+ */
+import type { Clock } from "./clock.ts";
+import type { Config } from "./config.ts";
+import { errors } from "./errors.ts";
+import type { Keys, VerificationKey } from "./keys/keys.ts";
+import { randomId } from "./random.ts";
+import type { User } from "./users.ts";
+
+/** Seconds by which the clocks of two machines may differ (RFC 7519 section 4.1.4). A constant, not a setting. */
+export const toleranceSeconds = 30;
+/** The upper end of ACCESS_TOKEN_SECONDS, with the tolerance: no token lives longer. */
+export const longestTokenSeconds = 86_400 + toleranceSeconds;
+/** Longer tokens are refused unread. */
+const longestToken = 8192;
+/**
+ * Three segments of base64url, each in its only spelling: unused bits are zero (RFC 4648 section 3.5), so that one
+ * token has one text.
+ */
+const compactForm =
+	/^(?:(?:[\w-]{4})*(?:[\w-]{2}[AEIMQUYcgkosw048]|[\w-][AQgw])?\.){2}(?:[\w-]{4})*(?:[\w-]{2}[AEIMQUYcgkosw048]|[\w-][AQgw])?$/;
+
+/** The claims of an access token. Times are NumericDates. */
+export interface AccessClaims {
+	iss: string;
+	sub: string;
+	aud: readonly string[];
+	exp: number;
+	nbf: number;
+	iat: number;
+	jti: string;
+	sid: string;
+	client_id: string;
+	type: "access";
+	fresh: boolean;
+	roles: readonly string[];
+	permissions: readonly string[];
+}
+
+/** Who sent a request, as its verified token says. Frozen, because requests with the same token share it. */
+export interface Principal {
+	/** The account: `sub`. */
+	readonly id: string;
+	readonly sessionId: string;
+	readonly tokenId: string;
+	readonly clientId: string;
+	readonly roles: readonly string[];
+	readonly permissions: readonly string[];
+	/** Whether the password was given for this very token. */
+	readonly fresh: boolean;
+	/** Epoch seconds. */
+	readonly issuedAt: number;
+	/** Epoch seconds. */
+	readonly expiresAt: number;
+}
+
+export type Tokens = ReturnType<typeof createTokens>;
+
+/** Builds the rules from the configuration and the key ring. */
+export function createTokens({ config, keys, clock }: { config: Config; keys: Keys; clock: Clock }) {
+	return {
+		/** The claims of a new access token for a session that has just begun with a password. */
+		claimsFor(user: User): AccessClaims {
+			const now = clock.now();
+			return {
+				iss: config.issuer,
+				sub: user.id,
+				aud: config.audience,
+				exp: now + config.accessTokenSeconds,
+				nbf: now,
+				iat: now,
+				jti: randomId(),
+				sid: randomId(),
+				client_id: config.clientId,
+				type: "access",
+				fresh: true,
+				roles: user.roles,
+				permissions: user.permissions,
+			};
+		},
+
+		/**
+		 * Checks size and shape, before anything is decoded.
+		 *
+		 * @throws INVALID_TOKEN
+		 */
+		checkShape(token: string): void {
+			if (token.length > longestToken) refuse("it is too long");
+			if (!compactForm.test(token)) refuse("it is not three segments of base64url");
+		},
+
+		/**
+		 * Checks the protected header (RFC 7515 section 4, RFC 8725 section 3.1) and answers the key it names.
+		 *
+		 * @throws INVALID_TOKEN
+		 */
+		keyFor(header: unknown): VerificationKey {
+			if (!isObject(header)) return refuse("its header is not an object");
+			const { alg, kid, typ } = header;
+			if (typeof typ !== "string" || !/^(application\/)?at\+jwt$/i.test(typ)) refuse("its typ is not at+jwt");
+			for (const name of ["crit", "b64", "zip"]) if (Object.hasOwn(header, name)) refuse(`its header holds ${name}`);
+			const key = typeof kid === "string" ? keys.find(kid) : undefined;
+			if (!key) return refuse("its kid is not in the ring");
+			if (alg !== key.algorithm) refuse("its alg is not the one of its key");
+			return key;
+		},
+
+		/**
+		 * Checks the claims of a token whose signature is good, all but the present time.
+		 *
+		 * @throws INVALID_TOKEN
+		 */
+		principal(claims: unknown): Principal {
+			if (!isObject(claims)) return refuse("its payload is not an object");
+			const { iss, sub, aud, exp, nbf, iat, jti, sid, client_id, type, fresh, roles, permissions } = claims;
+			if (iss !== config.issuer) refuse("iss is not this service");
+			if (!isAudience(aud) || ![aud].flat().some((one) => config.audience.includes(one)))
+				refuse("aud does not hold this service");
+			if (!isTime(exp) || !isTime(nbf) || !isTime(iat)) return refuse("exp, nbf or iat is not a time");
+			if (!isId(sub) || !isId(jti) || !isId(sid) || !isId(client_id))
+				return refuse("sub, jti, sid or client_id is not an id");
+			if (type !== "access") refuse("type is not access");
+			if (typeof fresh !== "boolean") return refuse("fresh is not true or false");
+			if (!isTexts(roles) || !isTexts(permissions)) return refuse("roles or permissions is not a list");
+			if (Math.max(nbf, iat) > clock.now() + toleranceSeconds) refuse("it is not valid yet");
+			return Object.freeze({
+				id: sub,
+				sessionId: sid,
+				tokenId: jti,
+				clientId: client_id,
+				roles: Object.freeze(roles),
+				permissions: Object.freeze(permissions),
+				fresh,
+				issuedAt: iat,
+				expiresAt: exp,
+			});
+		},
+
+		/** Whether a token has ended (RFC 7519 section 4.1.4), asked on every request. */
+		hasExpired: (principal: Principal): boolean => clock.now() >= principal.expiresAt + toleranceSeconds,
+	};
+}
+
+/** Refuses a token. The reason is for the log; every refusal looks the same to the client. */
+export function refuse(reason: string): never {
+	throw new errors.INVALID_TOKEN({ cause: new Error(reason) });
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+	typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** A NumericDate of this era; JSON can also hold 1e400, which is Infinity. */
+const isTime = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < 1e11;
+
+const isId = (value: unknown): value is string => typeof value === "string" && value.length > 0 && value.length <= 256;
+
+const isTexts = (value: unknown): value is string[] =>
+	Array.isArray(value) && value.every((item) => typeof item === "string");
+
+/** One audience or a list of them (RFC 7519 section 4.1.3); a long list is an attack, not an audience. */
+const isAudience = (value: unknown): value is string | string[] =>
+	typeof value === "string" || (isTexts(value) && value.length <= 64);

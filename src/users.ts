@@ -1,0 +1,254 @@
+/** Accounts: who exists, under which name, with which stored password, and whether the account is disabled. */
+import type { Transaction } from "kysely";
+import type { Clock } from "./clock.ts";
+import { errors } from "./errors.ts";
+import type { StoredPassword } from "./passwords/passwords.ts";
+import type { Grants, Permissions } from "./permissions.ts";
+import { randomId } from "./random.ts";
+import type { Schema } from "./store/schema.ts";
+import { isUniqueViolation, type Store } from "./store/store.ts";
+
+/** An account as its owner and administrators may see it. */
+export interface User extends Grants {
+	/** 128 random bits, never reused: the `sub` of its tokens. */
+	id: string;
+	/** In canonical form. */
+	username: string;
+	disabled: boolean;
+	/** Epoch seconds. */
+	createdAt: number;
+}
+
+/** What a password check needs to know of an account. */
+export interface Credentials {
+	id: string;
+	username: string;
+	disabled: boolean;
+	password: StoredPassword;
+}
+
+export type Users = ReturnType<typeof createUsers>;
+
+/**
+ * The one spelling of a username: full-width forms become narrow, letters lower-case, then NFC (after RFC 8265
+ * section 3.3). One account, one counter, one log entry, however it was typed.
+ *
+ * @throws INVALID_USERNAME where no account can have this name, before anything is looked up.
+ */
+export function canonicalUsername(username: string): string {
+	const canonical = username
+		.replace(/[\u3000\uff00-\uffef]/g, (wide) => wide.normalize("NFKC"))
+		.toLowerCase()
+		.normalize("NFC");
+	if (!/^[\p{L}\p{M}\p{Nd}._@+-]{1,64}$/u.test(canonical)) throw new errors.INVALID_USERNAME();
+	return canonical;
+}
+
+/** Builds the service over the tables `users` and `deleted_users`. */
+export function createUsers({
+	store,
+	clock,
+	permissions,
+	onPasswordReplaced,
+}: {
+	store: Store;
+	clock: Clock;
+	permissions: Permissions;
+	/** Called with the username after a password was replaced or its account deleted. */
+	onPasswordReplaced: (username: string) => void;
+}) {
+	const columns = ["id", "username", "disabled_at", "created_at"] as const;
+
+	async function withGrants(row: {
+		id: string;
+		username: string;
+		disabled_at: number | null;
+		created_at: number;
+	}): Promise<User> {
+		return {
+			id: row.id,
+			username: row.username,
+			disabled: row.disabled_at !== null,
+			createdAt: row.created_at,
+			...(await permissions.ofUser(row.id)),
+		};
+	}
+
+	/** Changes that could lock everybody out, or that end tokens: one at a time, told to all processes. */
+	async function guarded(change: (transaction: Transaction<Schema>) => Promise<void>): Promise<void> {
+		await store.db.transaction().execute(async (transaction) => {
+			await store.announce(transaction, "accounts");
+			const before = await countAdministrators(transaction);
+			await change(transaction);
+			if (before > 0 && (await countAdministrators(transaction)) === 0) throw new errors.LAST_ADMINISTRATOR();
+		});
+	}
+
+	return {
+		/** The account with this id and what it may do. */
+		async find(id: string): Promise<User | undefined> {
+			const row = await store.db.selectFrom("users").select(columns).where("id", "=", id).executeTakeFirst();
+			return row && withGrants(row);
+		},
+
+		/**
+		 * The account with this name.
+		 *
+		 * @throws INVALID_USERNAME, USER_NOT_FOUND
+		 */
+		async getByName(username: string): Promise<User> {
+			const row = await store.db
+				.selectFrom("users")
+				.select(columns)
+				.where("username", "=", canonicalUsername(username))
+				.executeTakeFirst();
+			if (!row) throw new errors.USER_NOT_FOUND();
+			return withGrants(row);
+		},
+
+		/** What a password check needs, by canonical username or by id. */
+		async findCredentials(by: { username: string } | { id: string }): Promise<Credentials | undefined> {
+			const query = store.db
+				.selectFrom("users")
+				.select(["id", "username", "disabled_at", "password_hash", "password_scheme"]);
+			const row = await ("id" in by
+				? query.where("id", "=", by.id)
+				: query.where("username", "=", by.username)
+			).executeTakeFirst();
+			return (
+				row && {
+					id: row.id,
+					username: row.username,
+					disabled: row.disabled_at !== null,
+					password: { hash: row.password_hash, scheme: row.password_scheme },
+				}
+			);
+		},
+
+		/** Every account, by name. */
+		async list(): Promise<Omit<User, "permissions">[]> {
+			const rows = await store.db.selectFrom("users").select(columns).orderBy("username").execute();
+			const roles = await permissions.rolesOfAll();
+			return rows.map((row) => ({
+				id: row.id,
+				username: row.username,
+				disabled: row.disabled_at !== null,
+				createdAt: row.created_at,
+				roles: roles.get(row.id) ?? [],
+			}));
+		},
+
+		/** Whether there is no account yet. */
+		async isEmpty(): Promise<boolean> {
+			return !(await store.db.selectFrom("users").select("id").limit(1).executeTakeFirst());
+		},
+
+		/**
+		 * Makes an account and answers its id.
+		 *
+		 * @throws INVALID_USERNAME, USERNAME_TAKEN, UNKNOWN_ROLE
+		 */
+		async add(username: string, password: StoredPassword, roles: readonly string[]): Promise<string> {
+			const id = randomId();
+			const now = clock.now();
+			try {
+				await store.db.transaction().execute(async (transaction) => {
+					await transaction
+						.insertInto("users")
+						.values({
+							id,
+							username: canonicalUsername(username),
+							password_hash: password.hash,
+							password_scheme: password.scheme,
+							password_changed_at: now,
+							disabled_at: null,
+							created_at: now,
+						})
+						.execute();
+					await permissions.assign(transaction, id, roles);
+				});
+			} catch (error) {
+				if (isUniqueViolation(error)) throw new errors.USERNAME_TAKEN({ cause: error });
+				throw error;
+			}
+			return id;
+		},
+
+		/**
+		 * Stores another password, if the one that the caller has seen is still there.
+		 *
+		 * @returns false where somebody else replaced it meanwhile; theirs stays.
+		 */
+		async replacePassword(
+			{ id, username, password: seen }: Credentials,
+			next: StoredPassword,
+			{ sameSecret }: { sameSecret: boolean },
+		): Promise<boolean> {
+			const result = await store.db
+				.updateTable("users")
+				.set({
+					password_hash: next.hash,
+					password_scheme: next.scheme,
+					...(sameSecret ? {} : { password_changed_at: clock.now() }),
+				})
+				.where("id", "=", id)
+				.where("password_hash", "=", seen.hash)
+				.executeTakeFirst();
+			const replaced = result.numUpdatedRows > 0n;
+			if (replaced && !sameSecret) onPasswordReplaced(username);
+			return replaced;
+		},
+
+		/**
+		 * Disables or enables an account. Its live tokens are refused by every process within a second.
+		 *
+		 * @throws LAST_ADMINISTRATOR
+		 */
+		async setDisabled(id: string, disabled: boolean): Promise<void> {
+			const at = disabled ? await store.now() : null;
+			await guarded(async (transaction) => {
+				await transaction
+					.updateTable("users")
+					.set({ disabled_at: at })
+					.where("id", "=", id)
+					.where("disabled_at", disabled ? "is" : "is not", null)
+					.execute();
+			});
+		},
+
+		/**
+		 * Gives an account exactly these roles; they hold from its next token on.
+		 *
+		 * @throws UNKNOWN_ROLE, LAST_ADMINISTRATOR
+		 */
+		async setRoles(id: string, roles: readonly string[]): Promise<void> {
+			await guarded((transaction) => permissions.assign(transaction, id, roles));
+		},
+
+		/**
+		 * Deletes an account. Its id is kept, so that its live tokens are refused and nobody gets the id again.
+		 *
+		 * @throws LAST_ADMINISTRATOR
+		 */
+		async delete({ id, username }: User): Promise<void> {
+			const at = await store.now();
+			await guarded(async (transaction) => {
+				const result = await transaction.deleteFrom("users").where("id", "=", id).executeTakeFirst();
+				if (result.numDeletedRows === 0n) return;
+				await transaction.insertInto("deleted_users").values({ id, deleted_at: at }).execute();
+			});
+			onPasswordReplaced(username);
+		},
+	};
+}
+
+async function countAdministrators(transaction: Transaction<Schema>): Promise<number> {
+	const { count } = await transaction
+		.selectFrom("users")
+		.innerJoin("user_roles", "user_roles.user_id", "users.id")
+		.where("user_roles.role", "=", "admin")
+		.where("users.disabled_at", "is", null)
+		.select(({ fn }) => fn.countAll().as("count"))
+		.executeTakeFirstOrThrow();
+	return Number(count);
+}

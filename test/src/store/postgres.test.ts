@@ -1,0 +1,186 @@
+/** What is true of PostgreSQL alone: a server that is away, hangs, breaks off, or turned read-only. */
+import { createServer, type Socket } from "node:net";
+import { sql } from "kysely";
+import pg from "pg";
+import t, { type Test } from "tap";
+import { openStore } from "../../../src/store/store.ts";
+import { onEachStore, temporaryFolder } from "../../support/stores.ts";
+
+const clock = { now: () => 1 };
+const refused = { code: "STORE_UNAVAILABLE" };
+
+/** A server that takes connections, or not, and never says a word. */
+async function silentServer(t: Test) {
+	const sockets = new Set<Socket>();
+	const server = createServer((socket) => {
+		sockets.add(socket);
+		socket.on("error", () => {});
+	});
+	await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+	const close = async () => {
+		for (const socket of sockets) socket.destroy();
+		if (server.listening) await new Promise((resolve) => server.close(resolve));
+	};
+	t.teardown(close);
+	return { port: (server.address() as { port: number }).port, close };
+}
+
+async function failsToOpen(t: Test, port: number) {
+	const begin = performance.now();
+	const error = (await openStore({
+		databaseUrl: `postgres://someone:hunter2secret@127.0.0.1:${port}/gatehouse`,
+		dataDir: temporaryFolder(t),
+		clock,
+	}).catch((error: unknown) => error)) as Error & { code: string };
+	const tookMs = performance.now() - begin;
+	t.equal(error.code, "STORE_UNAVAILABLE");
+	t.match(error.message, /DATABASE_URL.*Check that the server runs/);
+	t.notMatch(
+		`${error.stack} ${JSON.stringify(error)} ${String(error.cause)}`,
+		/hunter2secret/,
+		"no password in the error",
+	);
+	t.ok(tookMs < 3000, `took ${Math.round(tookMs)} ms`);
+	return error;
+}
+
+t.test("a port where nobody listens is refused at once, in words", async (t) => {
+	const { port, close } = await silentServer(t);
+	await close();
+	const error = await failsToOpen(t, port);
+	t.match(error.message, /ECONNREFUSED/);
+});
+
+t.test("a server that never answers is given up soon", async (t) => {
+	const { port } = await silentServer(t);
+	await failsToOpen(t, port);
+});
+
+onEachStore((kind, open) => {
+	if (kind !== "postgres") return;
+
+	async function migrated(t: Test) {
+		const location = await open(t);
+		const store = await openStore({ ...location, clock });
+		t.teardown(() => store.close());
+		await store.migrate();
+		const admin = new pg.Client({ connectionString: location.databaseUrl });
+		await admin.connect();
+		t.teardown(() => admin.end());
+		/** Ends every session of the store, as a restart of the server does. */
+		const cutConnections = async () => {
+			const { rowCount } = await admin.query(
+				"select pg_terminate_backend(pid, 2000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'",
+			);
+			// The socket's end arrives on a later turn than the answer above.
+			await new Promise((resolve) => setTimeout(resolve, 50));
+			return rowCount;
+		};
+		return { store, admin, cutConnections };
+	}
+
+	t.test("an idle connection that breaks ends neither the process nor the next query", async (t) => {
+		const { store, cutConnections } = await migrated(t);
+		t.ok(Number(await cutConnections()) >= 1, "a connection was cut");
+		t.same(await store.versions(), { accounts: 0, keys: 0 });
+	});
+
+	t.test("a connection that breaks inside a transaction is STORE_UNAVAILABLE, and the store recovers", async (t) => {
+		const { store, cutConnections } = await migrated(t);
+		await t.rejects(
+			store.db.transaction().execute(async (transaction) => {
+				await store.announce(transaction, "keys");
+				await cutConnections();
+				await store.announce(transaction, "keys");
+			}),
+			refused,
+		);
+		t.same(await store.versions(), { accounts: 0, keys: 0 }, "rolled back");
+	});
+
+	t.test("a connection that breaks under a running statement is STORE_UNAVAILABLE", async (t) => {
+		const { store, cutConnections } = await migrated(t);
+		const asleep = t.rejects(sql`select pg_sleep(1.5)`.execute(store.db), {
+			...refused,
+			cause: { code: "57P01" },
+		});
+		await new Promise((resolve) => setTimeout(resolve, 100));
+		await cutConnections();
+		await asleep;
+	});
+
+	t.test("a statement that takes too long is given up after two seconds", async (t) => {
+		const { store } = await migrated(t);
+		const begin = performance.now();
+		await t.rejects(sql`select pg_sleep(10)`.execute(store.db), refused);
+		await t.ok(performance.now() - begin < 3000);
+		t.same(await store.versions(), { accounts: 0, keys: 0 });
+	});
+
+	t.test("a row that another session holds is waited for two seconds, no more", async (t) => {
+		const { store, admin } = await migrated(t);
+		await admin.query("begin");
+		await admin.query("update changes set version = 7 where topic = 'keys'");
+		const begin = performance.now();
+		await t.rejects(
+			store.db.transaction().execute((transaction) => store.announce(transaction, "keys")),
+			refused,
+		);
+		t.ok(performance.now() - begin < 3000);
+		await admin.query("rollback");
+		await store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
+		t.same(await store.versions(), { accounts: 0, keys: 1 });
+	});
+
+	t.test("a pool whose connections are all in use is STORE_UNAVAILABLE after a second", async (t) => {
+		const { store } = await migrated(t);
+		const busy = Array.from({ length: 10 }, () => sql`select pg_sleep(1.6)`.execute(store.db));
+		await new Promise((resolve) => setTimeout(resolve, 100));
+		await t.rejects(store.versions(), refused);
+		await Promise.all(busy);
+		t.same(await store.versions(), { accounts: 0, keys: 0 });
+	});
+
+	t.test("a server that turned read-only is STORE_UNAVAILABLE to a writer and answers a reader", async (t) => {
+		const { store, admin, cutConnections } = await migrated(t);
+		const readOnly = (value: string) =>
+			admin.query(
+				`do $$ begin execute format('alter database %I set default_transaction_read_only = ${value}', current_database()); end $$`,
+			);
+		await readOnly("on");
+		await cutConnections();
+		await t.rejects(
+			store.db.transaction().execute((transaction) => store.announce(transaction, "keys")),
+			{ ...refused, cause: { code: "25006" } },
+		);
+		t.same(await store.versions(), { accounts: 0, keys: 0 });
+		await admin.query("set default_transaction_read_only = off");
+		await readOnly("off");
+		// The connection that was refused is gone from the pool; one that only read may still be in it.
+		await cutConnections();
+		await store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
+	});
+
+	t.test("a migration waits longer for another one than a request may", async (t) => {
+		const { store, admin } = await migrated(t);
+		await admin.query("begin");
+		await admin.query("lock table kysely_migration in access exclusive mode");
+		const migrate = store.migrate();
+		await new Promise((resolve) => setTimeout(resolve, 2300));
+		await admin.query("rollback");
+		t.same(await migrate, []);
+	});
+
+	t.test("bigint is a number in this pool, and as pg has it elsewhere", async (t) => {
+		const { store, admin } = await migrated(t);
+		const { rows } = await sql<{ n: unknown }>`select 5::bigint as n`.execute(store.db);
+		t.equal(rows[0]?.n, 5);
+		const elsewhere = await admin.query("select 5::bigint as n");
+		t.equal(elsewhere.rows[0].n, "5");
+	});
+
+	t.test("backup points to pg_dump", async (t) => {
+		const { store } = await migrated(t);
+		await t.rejects(store.backup("anything"), { message: /pg_dump/ });
+	});
+});

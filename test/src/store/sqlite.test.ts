@@ -1,0 +1,244 @@
+/** What is true of SQLite alone: the file, its durability, and the lock that another process may hold. */
+import { execFile } from "node:child_process";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { promisify } from "node:util";
+import { sql } from "kysely";
+import t, { type Test } from "tap";
+import { openStore } from "../../../src/store/store.ts";
+import { temporaryFolder } from "../../support/stores.ts";
+
+const run = promisify(execFile);
+const clock = { now: () => 1 };
+const mode = (path: string) => statSync(path).mode & 0o777;
+
+async function migrated(t: Test) {
+	const dataDir = join(temporaryFolder(t), "data");
+	const store = await openStore({ databaseUrl: undefined, dataDir, clock });
+	t.teardown(() => store.close());
+	await store.migrate();
+	return { store, dataDir, file: join(dataDir, "gatehouse.db") };
+}
+
+/** Holds the write lock as another process would. */
+function lock(t: Test, file: string) {
+	const other = new DatabaseSync(file);
+	t.teardown(() => other.close());
+	other.exec("begin immediate");
+	return { release: () => other.exec("rollback") };
+}
+
+t.test("the folder and every file are the owner's alone", async (t) => {
+	const { store, dataDir, file } = await migrated(t);
+	await store.versions();
+	t.equal(mode(dataDir), 0o700);
+	for (const path of [file, `${file}-wal`, `${file}-shm`]) t.equal(mode(path), 0o600, path);
+});
+
+t.test("a second connection costs the first one no lock: another process does not take its log away", async (t) => {
+	const { store, file } = await migrated(t);
+	await store.versions();
+	// Opens and closes a second connection. Had it opened and closed the file by itself too, POSIX would have
+	// dropped the lock of the first, and a process that closes the database would think it was the last one.
+	await store.migrate();
+	await run(process.execPath, [
+		"--input-type=module",
+		"--eval",
+		`import { DatabaseSync } from "node:sqlite";
+		const database = new DatabaseSync(process.argv[1]);
+		database.prepare("select * from users").all();
+		database.close();`,
+		file,
+	]);
+	t.ok(existsSync(`${file}-wal`));
+});
+
+t.test("a database file that others could read is closed to them", async (t) => {
+	const dataDir = temporaryFolder(t);
+	const file = join(dataDir, "gatehouse.db");
+	writeFileSync(file, "");
+	chmodSync(file, 0o644);
+	const store = await openStore({ databaseUrl: undefined, dataDir, clock });
+	t.teardown(() => store.close());
+	t.equal(mode(file), 0o600);
+});
+
+t.test("the database is durable and strict", async (t) => {
+	const { store } = await migrated(t);
+	const pragma = async (name: string) => {
+		const { rows } = await sql.raw<Record<string, unknown>>(`pragma ${name}`).execute(store.db);
+		return Object.values(rows[0] ?? {})[0];
+	};
+	t.equal(await pragma("journal_mode"), "wal");
+	t.equal(await pragma("synchronous"), 2, "FULL");
+	t.equal(await pragma("foreign_keys"), 1);
+	t.equal(await pragma("busy_timeout"), 0, "SQLite never sleeps by itself");
+	const { rows } = await sql<{ name: string }>`
+		select name from pragma_table_list
+		where schema = 'main' and type = 'table' and strict = 0
+			and name not like 'sqlite_%' and name not like 'kysely_%'`.execute(store.db);
+	t.same(rows, [], "every table of ours is STRICT");
+});
+
+t.test("a transaction takes the write lock when it begins", async (t) => {
+	const { store, file } = await migrated(t);
+	const other = new DatabaseSync(file);
+	t.teardown(() => other.close());
+	await store.db.transaction().execute(async () => {
+		t.throws(() => other.exec("begin immediate"), /locked/);
+	});
+	other.exec("begin immediate; rollback");
+});
+
+t.test("a foreign lock ends in STORE_UNAVAILABLE after two seconds, and the event loop goes on", async (t) => {
+	const { store, file } = await migrated(t);
+	lock(t, file);
+	let longestGapMs = 0;
+	let last = performance.now();
+	const ticker = setInterval(() => {
+		longestGapMs = Math.max(longestGapMs, performance.now() - last);
+		last = performance.now();
+	}, 10);
+	t.teardown(() => clearInterval(ticker));
+
+	const begin = performance.now();
+	const write = () => store.db.transaction().execute((transaction) => store.announce(transaction, "accounts"));
+	// Five callers queue for the one connection: each waits two seconds, not two more than the one before.
+	await Promise.all(
+		Array.from({ length: 5 }, () =>
+			t.rejects(write(), {
+				code: "STORE_UNAVAILABLE",
+				cause: { errcode: 5 },
+			}),
+		),
+	);
+	const tookMs = performance.now() - begin;
+	t.ok(tookMs >= 1900 && tookMs < 3500, `took ${Math.round(tookMs)} ms`);
+	t.ok(longestGapMs < 500, `longest gap ${Math.round(longestGapMs)} ms`);
+	t.same(await store.versions(), { accounts: 0, keys: 0 }, "reads go on");
+});
+
+t.test("a write that waits for a foreign lock goes through when that ends", async (t) => {
+	const { store, file } = await migrated(t);
+	const { release } = lock(t, file);
+	let settled = false;
+	const write = store.db
+		.insertInto("deleted_users")
+		.values({ id: "1", deleted_at: 1 })
+		.execute()
+		.finally(() => {
+			settled = true;
+		});
+	await new Promise((resolve) => setTimeout(resolve, 100));
+	t.notOk(settled, "still waiting");
+	release();
+	await write;
+	const rows = await store.db.selectFrom("deleted_users").select("id").execute();
+	t.equal(rows.length, 1);
+});
+
+t.test("a database that is full or read-only is STORE_UNAVAILABLE", async (t) => {
+	const { store } = await migrated(t);
+	await sql`pragma query_only = on`.execute(store.db);
+	await t.rejects(
+		store.db.transaction().execute((tx) => store.announce(tx, "keys")),
+		{ code: "STORE_UNAVAILABLE", cause: { errcode: 8 } },
+	);
+	await sql`pragma query_only = off`.execute(store.db);
+	await sql`pragma max_page_count = 1`.execute(store.db);
+	await t.rejects(
+		store.db
+			.insertInto("deleted_users")
+			.values({ id: "x".repeat(100_000), deleted_at: 1 })
+			.execute(),
+		{ code: "STORE_UNAVAILABLE", cause: { errcode: 13 } },
+	);
+	// In a transaction SQLite has rolled back by itself; the cause must show, not a failed second rollback.
+	await t.rejects(
+		store.db.transaction().execute((tx) =>
+			tx
+				.insertInto("deleted_users")
+				.values({ id: "x".repeat(100_000), deleted_at: 1 })
+				.execute(),
+		),
+		{ code: "STORE_UNAVAILABLE", cause: { errcode: 13 } },
+	);
+	await sql`pragma max_page_count = 100000`.execute(store.db);
+	await store.db.transaction().execute((tx) => store.announce(tx, "keys"));
+	t.same(await store.versions(), { accounts: 0, keys: 1 }, "it recovers");
+});
+
+t.test("a folder that cannot be made names the setting and the remedy", async (t) => {
+	const folder = temporaryFolder(t);
+	writeFileSync(join(folder, "file"), "");
+	await t.rejects(
+		openStore({
+			databaseUrl: undefined,
+			dataDir: join(folder, "file", "data"),
+			clock,
+		}),
+		{ code: "STORE_UNAVAILABLE", message: /DATA_DIR.*writable/ },
+	);
+});
+
+t.test("a backup of the live database opens and holds the rows", async (t) => {
+	const { store, dataDir } = await migrated(t);
+	const target = join(dataDir, "copy.db");
+	await store.db.insertInto("deleted_users").values({ id: "committed", deleted_at: 1 }).execute();
+	await store.db.transaction().execute(async (transaction) => {
+		await transaction.insertInto("deleted_users").values({ id: "half of a transaction", deleted_at: 1 }).execute();
+		await store.backup(target);
+	});
+	t.equal(mode(target), 0o600);
+
+	const copyDir = temporaryFolder(t);
+	copyFileSync(target, join(copyDir, "gatehouse.db"));
+	const copy = await openStore({
+		databaseUrl: undefined,
+		dataDir: copyDir,
+		clock,
+	});
+	t.teardown(() => copy.close());
+	t.same(await copy.migrate(), [], "nothing left to migrate");
+	const rows = await copy.db.selectFrom("deleted_users").select("id").execute();
+	t.same(
+		rows.map(({ id }) => id),
+		["committed"],
+	);
+	const { rows: check } = await sql<{
+		integrity_check: string;
+	}>`pragma integrity_check`.execute(copy.db);
+	t.equal(check[0]?.integrity_check, "ok");
+});
+
+t.test("a backup overwrites nothing and leaves nothing half done", async (t) => {
+	const { store, dataDir } = await migrated(t);
+	const target = join(dataDir, "copy.db");
+	writeFileSync(target, "precious");
+	await t.rejects(store.backup(target), { message: /exists already/ });
+	t.equal(statSync(target).size, "precious".length);
+	await t.rejects(store.backup(join(dataDir, "missing", "copy.db")), {
+		code: "ENOENT",
+	});
+	mkdirSync(join(dataDir, "empty"));
+	t.notOk(existsSync(join(dataDir, "missing")));
+});
+
+t.test("closing waits for a transaction that still runs", async (t) => {
+	const dataDir = temporaryFolder(t);
+	const location = { databaseUrl: undefined, dataDir, clock };
+	const store = await openStore(location);
+	await store.migrate();
+	const begun = Promise.withResolvers<void>();
+	const write = store.db.transaction().execute(async (transaction) => {
+		begun.resolve();
+		await new Promise(setImmediate);
+		await store.announce(transaction, "keys");
+	});
+	await begun.promise;
+	await Promise.all([store.close(), write]);
+	const again = await openStore(location);
+	t.teardown(() => again.close());
+	t.same(await again.versions(), { accounts: 0, keys: 1 });
+});

@@ -1,0 +1,146 @@
+/** Builders for tests: a whole application over a fresh store, an account in it, and tokens of every kind. */
+import { sign } from "node:crypto";
+import type { LightMyRequestResponse } from "fastify";
+import { type Level, pino } from "pino";
+import type { Test } from "tap";
+import { type App, buildApp } from "../../src/app.ts";
+import type { Clock } from "../../src/clock.ts";
+import { loadConfig } from "../../src/config.ts";
+import { openServices, type Services } from "../../src/services.ts";
+import type { StoreKind } from "../../src/store/migrations.ts";
+import type { AccessClaims } from "../../src/tokens.ts";
+import { openStoreLocation, type StoreLocation } from "./stores.ts";
+
+/** A password that every policy here accepts. */
+export const goodPassword = "copper thistle meridian 2718";
+
+/** A clock that moves only when told. */
+export interface FakeClock extends Clock {
+	advance(seconds: number): void;
+}
+
+export function createFakeClock(start = Math.floor(Date.now() / 1000)): FakeClock {
+	let now = start;
+	return {
+		now: () => now,
+		advance: (seconds) => {
+			now += seconds;
+		},
+	};
+}
+
+export interface TestApp {
+	app: App;
+	services: Services;
+	clock: FakeClock;
+	/** Every line logged so far, parsed. */
+	logged: Record<string, unknown>[];
+	/** The raw text of the log, to search for what must not be there. */
+	rawLog(): string;
+	/** Makes an account with `goodPassword` and answers its id. */
+	addUser(username: string, roles?: string[]): Promise<string>;
+	/** Posts the login form. */
+	login(username: string, password?: string): Promise<LightMyRequestResponse>;
+	/** Logs in and answers the access token. */
+	tokenFor(username: string): Promise<string>;
+	/** GET with a Bearer token. */
+	get(url: string, token?: string): Promise<LightMyRequestResponse>;
+	/** Signs any header and payload with the service's own key, as an attacker with the key would. */
+	mint(claims: unknown, header?: Record<string, unknown>): string;
+	/** The claims of a token that is good for this account. */
+	claims(userId: string): AccessClaims;
+}
+
+export interface TestAppOptions {
+	store?: StoreKind;
+	/** Settings by their environment names, over the test's defaults. */
+	settings?: Record<string, string>;
+	/** Registers more routes before the application is ready. */
+	extend?: (app: App) => void;
+	logLevel?: Level;
+	/** Opens over this store location instead of a fresh one. */
+	location?: StoreLocation;
+	clock?: FakeClock;
+}
+
+/** Form-encodes fields as a browser would. */
+export const form = (fields: Record<string, string>) => ({
+	payload: new URLSearchParams(fields).toString(),
+	headers: { "content-type": "application/x-www-form-urlencoded" },
+});
+
+/** An application over a fresh store (SQLite unless told otherwise), closed when the test ends. */
+export async function testApp(t: Test, options: TestAppOptions = {}): Promise<TestApp> {
+	const location = options.location ?? (await openStoreLocation(t, options.store ?? "sqlite"));
+	const { config } = loadConfig({
+		NODE_ENV: "test",
+		PORT: "0",
+		ISSUER: "http://localhost:3000",
+		HASH_COST: "10",
+		HASH_MAX_WAIT_SECONDS: "30",
+		SECRET: "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX",
+		BOOTSTRAP_USERNAME: "root",
+		BOOTSTRAP_PASSWORD: goodPassword,
+		DATA_DIR: location.dataDir,
+		...(location.databaseUrl ? { DATABASE_URL: location.databaseUrl } : {}),
+		...options.settings,
+	});
+	let raw = "";
+	const log = pino({ level: options.logLevel ?? "trace" }, { write: (line: string) => void (raw += line) });
+	const clock = options.clock ?? createFakeClock();
+	const services = await openServices(config, { log, clock });
+	const app = await buildApp(services);
+	t.teardown(async () => {
+		await app.close();
+		await services.close();
+	});
+	options.extend?.(app);
+	await app.ready();
+
+	const mint = (claims: unknown, header: Record<string, unknown> = {}): string => {
+		const { kid, algorithm, privatePem } = services.keys.signing();
+		const full = { alg: algorithm, typ: "at+jwt", kid, ...header };
+		const input = [full, claims]
+			.map((part) => encode(typeof part === "string" ? part : JSON.stringify(part)))
+			.join(".");
+		const key = { key: privatePem, dsaEncoding: "ieee-p1363" as const };
+		const signature = sign(algorithm === "EdDSA" ? null : "sha256", Buffer.from(input), key);
+		return `${input}.${signature.toString("base64url")}`;
+	};
+	const login = (username: string, password = goodPassword) =>
+		app.inject({ method: "POST", url: "/login", ...form({ username, password }) });
+	return {
+		app,
+		services,
+		clock,
+		get logged() {
+			return raw
+				.split("\n")
+				.filter(Boolean)
+				.map((line) => JSON.parse(line) as Record<string, unknown>);
+		},
+		rawLog: () => raw,
+		addUser: (username, roles = ["user"]) => services.credentials.register(username, goodPassword, roles),
+		login,
+		async tokenFor(username) {
+			const answer = await login(username);
+			t.equal(answer.statusCode, 200, `${username} logs in`);
+			return answer.json<{ access_token: string }>().access_token;
+		},
+		get: (url, token) =>
+			app.inject({ method: "GET", url, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } }),
+		mint,
+		claims: (userId) =>
+			services.tokens.claimsFor({
+				id: userId,
+				username: "",
+				disabled: false,
+				createdAt: 0,
+				roles: ["user"],
+				permissions: [],
+			}),
+	};
+}
+
+/** One segment of a token. A string is taken as it is, so that broken JSON can be sent too. */
+const encode = (text: string): string => Buffer.from(text).toString("base64url");

@@ -1,0 +1,59 @@
+/** Runs a test on both stores: on SQLite in a temporary folder, and on a real PostgreSQL in a database of its own. */
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import type { Test } from "tap";
+import type { StoreKind } from "../../src/store/migrations.ts";
+
+/** Where a fresh, empty store is: what `openStore` wants to know, but for the clock. */
+export interface StoreLocation {
+	databaseUrl: string | undefined;
+	dataDir: string;
+}
+
+/** Makes a fresh, empty store and removes it when the test ends. */
+export type OpenStoreLocation = (t: Test) => Promise<StoreLocation>;
+
+/** Calls `body` once for each kind of store, to register the same tests on both. */
+export function onEachStore(body: (kind: StoreKind, open: OpenStoreLocation) => void): void {
+	for (const kind of ["sqlite", "postgres"] as const) body(kind, (t) => openStoreLocation(t, kind));
+}
+
+/** Makes a fresh, empty store of one kind. */
+export async function openStoreLocation(t: Test, kind: StoreKind): Promise<StoreLocation> {
+	return {
+		databaseUrl: kind === "postgres" ? await temporaryDatabase(t) : undefined,
+		dataDir: temporaryFolder(t),
+	};
+}
+
+/** A folder that goes with the test. */
+export function temporaryFolder(t: Test): string {
+	const folder = mkdtempSync(join(tmpdir(), "gatehouse-test-"));
+	t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+	return folder;
+}
+
+async function temporaryDatabase(t: Test): Promise<string> {
+	const server = process.env.TEST_DATABASE_URL;
+	if (!server)
+		throw new Error("TEST_DATABASE_URL is not set: run the tests with `npm test`, which starts a PostgreSQL for them");
+	const name = `gatehouse_test_${randomBytes(8).toString("hex")}`;
+	await onServer(server, `create database ${name}`);
+	t.teardown(() => onServer(server, `drop database ${name} with (force)`));
+	const url = new URL(server);
+	url.pathname = name;
+	return url.href;
+}
+
+async function onServer(server: string, statement: string): Promise<void> {
+	const client = new pg.Client({ connectionString: server });
+	await client.connect();
+	try {
+		await client.query(statement);
+	} finally {
+		await client.end();
+	}
+}
