@@ -2,7 +2,7 @@
 # system; only /data is written, and with PostgreSQL not even that.
 #   docker build -t gatehouse .
 #   docker run -p 3000:3000 -v gatehouse:/data -e ISSUER=https://login.example.com gatehouse
-#   docker run … gatehouse user list     a command instead of the server
+#   docker run … gatehouse user list     the last two words: a command instead of the server
 #   docker exec CONTAINER gatehouse user list
 
 FROM node:26.10.0-slim AS build

@@ -17,14 +17,17 @@ export default fp(
 			} catch (cause) {
 				return done(new errors.MALFORMED_REQUEST({ cause }));
 			}
-			parseJson(request, text, done);
+			void parseJson(request, text, done);
 		});
 
 		app.addHook("preParsing", (request, _reply, payload, done) => {
 			const { schema } = request.routeOptions;
-			const header = request.headers["content-type"];
-			const hasBody = header !== undefined || schema?.body !== undefined;
-			if (hasBody && !takes(schema?.consumes, header)) return done(new errors.UNSUPPORTED_MEDIA_TYPE());
+			const { headers } = request;
+			// Clients may say application/json on a GET: without a body a Content-Type means nothing.
+			const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
+			const isMeant = schema?.body === undefined && isEmpty;
+			if (!isMeant && !takes(schema?.consumes, headers["content-type"]))
+				return done(new errors.UNSUPPORTED_MEDIA_TYPE());
 			done(null, payload);
 		});
 	},

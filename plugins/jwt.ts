@@ -52,7 +52,11 @@ export default fp(
 		const verified = new LRUCache<string, Principal>({
 			max: mostVerifiedTokens,
 		});
-		keys.onLoss(() => verified.clear());
+		let losses = 0;
+		keys.onLoss(() => {
+			losses++;
+			verified.clear();
+		});
 
 		app.decorate("signAccessToken", (claims: AccessClaims): string => {
 			const { kid, algorithm, privatePem } = keys.signing();
@@ -73,6 +77,7 @@ export default fp(
 
 		async function verifyFirst(request: FastifyRequest, token: string): Promise<Principal> {
 			tokens.checkShape(token);
+			const lossesBefore = losses;
 			let claims: unknown;
 			try {
 				request.presentedToken = token;
@@ -82,7 +87,8 @@ export default fp(
 				throw codeOf(cause) === "INVALID_TOKEN" ? cause : new errors.INVALID_TOKEN({ cause });
 			}
 			const principal = tokens.principal(claims);
-			if (!tokens.hasExpired(principal)) verified.set(token, principal);
+			// Not where a key left the ring meanwhile: it may have been this token's.
+			if (lossesBefore === losses && !tokens.hasExpired(principal)) verified.set(token, principal);
 			return principal;
 		}
 	},

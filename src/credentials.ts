@@ -1,7 +1,8 @@
 /** Username and password: the check at login, and every way a password is set. */
 import { errors } from "./errors.ts";
 import type { Passwords } from "./passwords/passwords.ts";
-import { type Credentials, canonicalUsername, type User, type Users } from "./users.ts";
+import { canonicalUsername } from "./usernames.ts";
+import type { Credentials, User, Users } from "./users.ts";
 
 export type CredentialService = ReturnType<typeof createCredentials>;
 

@@ -15,9 +15,8 @@ export interface OriginFacts {
 
 /** Whether the request may go on. `Sec-Fetch-Site` decides where it is there, otherwise `Origin`; both absent passes. */
 export function isSameOrigin({ site, origin, host }: OriginFacts, allowedOrigins: readonly string[]): boolean {
-	if (origin !== undefined && allowedOrigins.includes(origin)) return true;
 	if (site !== undefined) return site === "same-origin" || site === "none";
-	if (origin === undefined) return true;
+	if (origin === undefined || allowedOrigins.includes(origin)) return true;
 	// `null` (sandboxed frames, redirects) is not a URL and refused with everything else that is none.
 	const url = URL.parse(origin);
 	return url !== null && url.origin === origin && url.host === URL.parse(`${url.protocol}//${host}`)?.host;

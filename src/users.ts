@@ -7,6 +7,7 @@ import type { Grants, Permissions } from "./permissions.ts";
 import { randomId } from "./random.ts";
 import type { Schema } from "./store/schema.ts";
 import { isUniqueViolation, type Store } from "./store/store.ts";
+import { canonicalUsername } from "./usernames.ts";
 
 /** An account as its owner and administrators may see it. */
 export interface User extends Grants {
@@ -28,21 +29,6 @@ export interface Credentials {
 }
 
 export type Users = ReturnType<typeof createUsers>;
-
-/**
- * The one spelling of a username: full-width forms become narrow, letters lower-case, then NFC (after RFC 8265
- * section 3.3). One account, one counter, one log entry, however it was typed.
- *
- * @throws INVALID_USERNAME where no account can have this name, before anything is looked up.
- */
-export function canonicalUsername(username: string): string {
-	const canonical = username
-		.replace(/[\u3000\uff00-\uffef]/g, (wide) => wide.normalize("NFKC"))
-		.toLowerCase()
-		.normalize("NFC");
-	if (!/^[\p{L}\p{M}\p{Nd}._@+-]{1,64}$/u.test(canonical)) throw new errors.INVALID_USERNAME();
-	return canonical;
-}
 
 /** Builds the service over the tables `users` and `deleted_users`. */
 export function createUsers({
