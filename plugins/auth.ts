@@ -89,7 +89,7 @@ export default fp(
 function bearerToken({ headers: { authorization } }: FastifyRequest): string {
 	if (authorization === undefined) throw new errors.AUTHENTICATION_REQUIRED();
 	if (authorization.startsWith("Bearer ")) return authorization.slice(7);
-	const [scheme = "", token = "", ...rest] = authorization.trim().split(/\s/);
+	const [scheme = "", token = "", ...rest] = authorization.split(" ");
 	if (scheme.toLowerCase() !== "bearer") throw new errors.AUTHENTICATION_REQUIRED();
 	return rest.length === 0 ? token : refuse("the Authorization header has more than a scheme and a token");
 }

@@ -4,7 +4,7 @@ import { errors } from "../src/errors.ts";
 
 export default fp(
 	async (app) => {
-		app.addHook("onRequest", ({ raw }, _reply, done) => {
+		app.addHook("onRequest", ({ raw }, reply, done) => {
 			// An absolute target could name another host than the Host header does (RFC 9112 section 3.2.2).
 			if (!raw.url?.startsWith("/")) return done(new errors.MALFORMED_REQUEST());
 			// Node keeps the first of two; a proxy in front may have looked at the second.
@@ -16,6 +16,14 @@ export default fp(
 				else if (name.length === 13 && name.toLowerCase() === "authorization") authorizations++;
 			}
 			if (hosts > 1 || authorizations > 1) return done(new errors.MALFORMED_REQUEST());
+			if (hosts === 0 && raw.httpVersion === "1.1") return done(new errors.MALFORMED_REQUEST());
+			// A proxy that reads `gzip, chunked` otherwise sees another end of the body: the start of request smuggling
+			// (RFC 9112 section 6.1). The connection goes, as its next bytes may be anybody's.
+			const coding = raw.headers["transfer-encoding"];
+			if (coding !== undefined && (coding.toLowerCase() !== "chunked" || raw.httpVersion === "1.0")) {
+				reply.header("connection", "close");
+				return done(new errors.MALFORMED_REQUEST());
+			}
 			done();
 		});
 	},

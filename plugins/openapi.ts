@@ -1,4 +1,5 @@
 /** The OpenAPI 3.1 page at /docs, made from the route schemas. Its packages load only where it is on. */
+import type { TSchema } from "@sinclair/typebox";
 import type { FastifySchema } from "fastify";
 import fp from "fastify-plugin";
 import { refusals } from "../src/schemas.ts";
@@ -66,14 +67,18 @@ export default fp(
 
 /** What every guarded route has in common: the token it asks for, and how it refuses without. */
 function guarded(schema: FastifySchema | undefined, access: string): FastifySchema {
-	const permission = access === "authenticated" ? [] : [access];
-	return {
-		...schema,
-		security: [{ accessToken: permission }],
-		response: {
-			...refusals("AUTHENTICATION_REQUIRED", "INVALID_TOKEN", "STORE_UNAVAILABLE"),
-			...(permission.length > 0 ? refusals("INSUFFICIENT_PERMISSIONS") : {}),
-			...(schema?.response as object),
-		},
-	};
+	const permissions = access === "authenticated" ? [] : [access];
+	const common = refusals(
+		"AUTHENTICATION_REQUIRED",
+		"INVALID_TOKEN",
+		"STORE_UNAVAILABLE",
+		...(permissions.length > 0 ? (["INSUFFICIENT_PERMISSIONS"] as const) : []),
+	);
+	const response: Record<string, TSchema> = { ...common, ...(schema?.response as Record<string, TSchema>) };
+	for (const [status, { description }] of Object.entries(common)) {
+		const own = response[status];
+		if (own?.description && own.description !== description)
+			response[status] = { ...own, description: `${description}\n\n${own.description}` };
+	}
+	return { ...schema, security: [{ accessToken: permissions }], response };
 }

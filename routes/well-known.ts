@@ -13,7 +13,7 @@ const Metadata = Type.Object(
 	{ additionalProperties: false },
 );
 
-/** Seconds for which verifiers may keep the key set. A new key is published at least that long before it signs. */
+/** Seconds for which verifiers may keep the key set. */
 const maxAge = 300;
 
 export default async function wellKnown(app: App) {

@@ -11,7 +11,7 @@ import Fastify, {
 	LogController,
 	type RawServerDefault,
 } from "fastify";
-import { describe } from "./errors.ts";
+import { describe, errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
 import type { Services } from "./services.ts";
 
@@ -62,6 +62,8 @@ export async function buildApp(services: Services): Promise<App> {
 			headersTimeout: limits.headersTimeout,
 			requestTimeout: limits.requestTimeout,
 			connectionsCheckingInterval: limits.connectionsCheckingInterval,
+			// Node's own refusal would be bare: plugins/limits.ts refuses a missing Host in our shape.
+			requireHostHeader: false,
 		},
 		ajv: {
 			customOptions: {
@@ -83,6 +85,12 @@ export async function buildApp(services: Services): Promise<App> {
 		clientErrorHandler: answerBrokenRequest,
 	}).withTypeProvider<TypeBoxTypeProvider>();
 	app.server.maxHeadersCount = limits.headerCount;
+	// Without a listener Node answers an Expect that it does not know with a bare 417 (RFC 9110 section 10.1.1 lets a
+	// server ignore it), and a CONNECT not at all.
+	app.server.on("checkExpectation", (request, response) => app.routing(request, response));
+	app.server.on("connect", (_request, socket: Socket) => {
+		answerBrokenRequest.call(app, new errors.NOT_FOUND(), socket);
+	});
 
 	const here = (folder: string) => fileURLToPath(new URL(`../${folder}`, import.meta.url));
 	await app.register(autoload, {
@@ -102,8 +110,11 @@ export async function buildApp(services: Services): Promise<App> {
 /** Answers what the HTTP parser refused, on the bare socket (RFC 9112 section 2.2), and closes it. */
 function answerBrokenRequest(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
 	if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) return void socket.destroy();
+	// A request whose answer has begun before its body broke: a second answer would be taken for the next request's.
+	const { _httpMessage: begun } = socket as { _httpMessage?: ServerResponse };
+	if (begun?.headersSent) return void socket.destroySoon();
 	// Whatever broke the request is the client's doing, also where Node's code is unknown.
-	const { body } = describe(Object.assign(error, { statusCode: 400 }));
+	const { body } = describe("statusCode" in error ? error : Object.assign(error, { statusCode: 400 }));
 	const id = requestId(undefined);
 	this.log.info(
 		{

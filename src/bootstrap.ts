@@ -1,7 +1,7 @@
 /** The first administrator of an empty store. The start never fails for want of one. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Config } from "./config.ts";
+import { type Config, ConfigError } from "./config.ts";
 import type { CredentialService } from "./credentials.ts";
 import { errors } from "./errors.ts";
 import { randomSecret } from "./random.ts";
@@ -26,14 +26,16 @@ export const initialPasswordFile = ({ dataDir }: Config): string => join(dataDir
 
 /** Removes that file, once the password in it is good for nothing. */
 export function forgetInitialPassword(config: Config, username: string): void {
-	if (username === defaultUsername) rmSync(initialPasswordFile(config), { force: true });
+	// With PostgreSQL the folder, if there is one, belongs to another store.
+	if (config.databaseUrl === undefined && username === defaultUsername)
+		rmSync(initialPasswordFile(config), { force: true });
 }
 
 /**
  * Makes the first administrator where the store is empty: the configured one, or `admin` with a random password where
  * that is allowed (SQLite outside production). Several processes that start together make one account.
  *
- * @throws INVALID_USERNAME, INVALID_PASSWORD, WEAK_PASSWORD where the configured account breaks the rules.
+ * @throws ConfigError where the configured account breaks the rules for usernames and passwords.
  */
 export async function bootstrap(
 	config: Config,
@@ -59,6 +61,9 @@ export async function bootstrap(
 			return true;
 		} catch (error) {
 			if (error instanceof errors.USERNAME_TAKEN) return false;
+			if (error instanceof errors.INVALID_USERNAME) throw refused("BOOTSTRAP_USERNAME", error);
+			if (error instanceof errors.INVALID_PASSWORD || error instanceof errors.WEAK_PASSWORD)
+				throw refused("BOOTSTRAP_PASSWORD", error);
 			throw error;
 		}
 	}
@@ -68,3 +73,7 @@ export async function bootstrap(
 function initialPassword(config: Config): string {
 	return readOrCreate(initialPasswordFile(config), randomSecret);
 }
+
+/** The person who starts the service must know which setting to change. */
+const refused = (setting: string, cause: Error): ConfigError =>
+	new ConfigError([`${setting} is refused: ${cause.message}`], { cause });

@@ -79,7 +79,9 @@ export function createChanges({
 			const limit = new Promise<void>((resolve) => {
 				timer = setTimeout(resolve, holdMs);
 			});
-			held = Promise.race([poll(), limit]).finally(() => {
+			// A question that was under way may have been answered before the freeze: a new one comes after it.
+			const caughtUp = polling ? polling.then(poll) : poll();
+			held = Promise.race([caughtUp, limit]).finally(() => {
 				clearTimeout(timer);
 				held = undefined;
 			});

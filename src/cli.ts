@@ -3,7 +3,7 @@ import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
-import { type Config, loadConfig, settings, shown } from "./config.ts";
+import { type Config, ConfigError, loadConfig, settings, shown } from "./config.ts";
 import { openAccounts } from "./services.ts";
 
 const usage = `gatehouse COMMAND [--json]
@@ -118,7 +118,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
 		const wrongUsage = error instanceof UsageError || code?.startsWith("ERR_PARSE_ARGS");
 		process.stderr.write(json ? `${JSON.stringify({ code: code ?? "USAGE", message })}\n` : `gatehouse: ${message}\n`);
 		if (wrongUsage && !json) process.stderr.write(`\n${usage}`);
-		return wrongUsage ? 2 : 1;
+		return wrongUsage || error instanceof ConfigError ? 2 : 1;
 	}
 }
 
@@ -140,6 +140,12 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 		roles: values.role ?? [],
 		passwordFromStdin: values["password-stdin"] === true,
 	};
+	// An option that a command would not read must not look as if it had been obeyed.
+	if (values.role && words[0] !== "add") throw new UsageError("--role goes with user add; user roles takes bare names");
+	if (values["password-stdin"] && words[0] !== "add" && words[0] !== "password")
+		throw new UsageError("--password-stdin goes with user add and user password");
+	if (command === "serve") throw new UsageError("serve takes nothing more");
+	if (command === "config" || command === "migrate") none(words);
 	if (command === "config") return showConfig();
 	if (command === "migrate") return withAccounts(migrate);
 	if (command === "backup") return withAccounts(({ store }) => backup(store, only(words, "FILE")));

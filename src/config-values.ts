@@ -1,5 +1,5 @@
 /** How the text of a setting becomes a value, and what is refused. */
-import { isIP } from "node:net";
+import { BlockList, isIP } from "node:net";
 
 /** A value that is not acceptable. The message continues the setting's name and never repeats the value. */
 export class Refusal extends Error {}
@@ -85,10 +85,19 @@ export const addresses = (value: string): readonly string[] =>
 			throw new Refusal(
 				"takes only IP addresses and CIDR blocks (10.0.0.0/8), because true or a number of hops would believe anyone",
 			);
-		if (bits !== undefined && (bits < 1 || bits > (family === 4 ? 32 : 128)))
+		if (bits !== undefined && (bits > (family === 4 ? 32 : 128) || holdsEveryIpv4Address(address, bits)))
 			throw new Refusal("has a block that holds every address, or none");
 		return item;
 	});
+
+/** An IPv6 block does so too, where it holds `::ffff:0:0/96`, the form in which IPv4 addresses are compared with it. */
+function holdsEveryIpv4Address(address: string, bits: number): boolean {
+	const family = isIP(address) === 4 ? "ipv4" : "ipv6";
+	const [first, last] = family === "ipv4" ? ["0.0.0.0", "255.255.255.255"] : ["::ffff:0:0", "::ffff:ffff:ffff"];
+	const block = new BlockList();
+	block.addSubnet(address, bits, family);
+	return block.check(first as string, family) && block.check(last as string, family);
+}
 
 /** Web origins (RFC 6454): scheme and host, nothing behind. */
 export const origins = (value: string): readonly string[] =>

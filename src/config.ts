@@ -191,9 +191,11 @@ export type Sources = Record<Key, "default" | "environment" | "file">;
 
 /** Everything that is wrong with the settings, in one readable report; never a value, always the remedy. */
 export class ConfigError extends Error {
+	readonly code = "WRONG_SETTINGS";
 	readonly problems: readonly string[];
-	constructor(problems: readonly string[]) {
-		super(`Gatehouse does not start with these settings:\n${problems.map((problem) => `  * ${problem}`).join("\n")}`);
+	constructor(problems: readonly string[], options?: ErrorOptions) {
+		const report = problems.map((problem) => `  * ${problem}`).join("\n");
+		super(`Gatehouse does not start with these settings:\n${report}`, options);
 		this.name = "ConfigError";
 		this.problems = problems;
 	}
@@ -244,16 +246,17 @@ function read(
 	if (text && file) throw new parse.Refusal(`and ${name}_FILE are both set; keep one of them`);
 	if (text) return { text, source: "environment" };
 	if (!file) return undefined;
+	let content: string;
 	try {
-		return {
-			text: readFileSync(file, "utf8").replace(/\r?\n$/, ""),
-			source: "file",
-		};
+		content = readFileSync(file, "utf8").replace(/\r?\n$/, "");
 	} catch (error) {
 		throw new parse.Refusal(
 			`cannot be read from the file that ${name}_FILE names (${(error as NodeJS.ErrnoException).code})`,
 		);
 	}
+	// Whoever names a file means it: a secret that was not mounted must not become the default.
+	if (content === "") throw new parse.Refusal(`is empty in the file that ${name}_FILE names`);
+	return { text: content, source: "file" };
 }
 
 /** Defaults that follow from other settings, and the rules that hold between settings. */

@@ -216,7 +216,7 @@ export function codeOf(error: unknown): ErrorCode {
 	};
 	if (typeof code === "string") {
 		if (Object.hasOwn(catalogue, code)) return code as ErrorCode;
-		const known = foreignCodes[code];
+		const known = Object.hasOwn(foreignCodes, code) ? foreignCodes[code] : undefined;
 		if (known) return known;
 		if (code.startsWith("HPE_") || code.startsWith("ERR_HTTP_")) return "MALFORMED_REQUEST";
 	}

@@ -30,7 +30,10 @@ export function createLog(level: string, terminal: boolean): Log {
 	});
 }
 
-/** One JSON line as a person reads it. Control characters are shown escaped, so that no value can draw on the screen. */
+/**
+ * One JSON line as a person reads it. What could draw on the screen or turn its letters around is shown escaped: values
+ * come from anybody.
+ */
 function readable(line: string): string {
 	const record = JSON.parse(line) as Record<string, unknown>;
 	const time = String(record.time).slice(11, 19);
@@ -43,5 +46,8 @@ function readable(line: string): string {
 		);
 	return [time, level.padEnd(5), record.msg, ...rest]
 		.join("  ")
-		.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
+		.replace(/[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu, escaped);
 }
+
+/** Written out, because JSON leaves the controls from U+007F to U+009F as they are, and one of them begins a sequence. */
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;

@@ -14,7 +14,7 @@ try {
 	}
 } catch (error) {
 	if (!(error instanceof Error)) throw error;
-	const operational = error instanceof ConfigError || "code" in error;
-	process.stderr.write(`${operational || !error.stack ? error.message : error.stack}\n`);
+	// Errors with a code are about the machine or the settings, and say so in words; others are faults of ours.
+	process.stderr.write(`${"code" in error ? error.message : (error.stack ?? error.message)}\n`);
 	process.exit(error instanceof ConfigError ? 2 : 1);
 }

@@ -13,7 +13,10 @@ export interface OriginFacts {
 	host: string;
 }
 
-/** Whether the request may go on. `Sec-Fetch-Site` decides where it is there, otherwise `Origin`; both absent passes. */
+/**
+ * Whether the request may go on. `Sec-Fetch-Site` decides where it is there; otherwise `Origin`, which must be the host
+ * that was asked or one of `allowedOrigins`; both absent passes.
+ */
 export function isSameOrigin({ site, origin, host }: OriginFacts, allowedOrigins: readonly string[]): boolean {
 	if (site !== undefined) return site === "same-origin" || site === "none";
 	if (origin === undefined || allowedOrigins.includes(origin)) return true;

@@ -1,19 +1,23 @@
 /** The root secret, and the keys derived from it. Each purpose has a key of its own (RFC 5869). */
 import { hkdfSync } from "node:crypto";
 import { join } from "node:path";
-import type { Config } from "./config.ts";
+import { type Config, ConfigError } from "./config.ts";
 import { randomSecret } from "./random.ts";
 import { readOrCreate } from "./secret-file.ts";
 
 /**
  * The root secret: SECRET where it is set, else the one in DATA_DIR/secret, made at the first start with mode 0600.
+ *
+ * @throws ConfigError where that file was emptied or cut.
  */
 export function openSecret({ secret, dataDir }: Config): string {
 	if (secret !== undefined) return secret;
 	const file = join(dataDir, "secret");
 	const found = readOrCreate(file, randomSecret);
 	if (found.length < 32)
-		throw new Error(`${file} does not hold a secret; restore it from a backup, or the stored signing keys are lost`);
+		throw new ConfigError([
+			`${file} does not hold a secret; restore it from a backup, or the stored signing keys are lost`,
+		]);
 	return found;
 }
 

@@ -4,13 +4,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type App, buildApp } from "./app.ts";
 import { initialPasswordFile } from "./bootstrap.ts";
 import { browsable, type Config } from "./config.ts";
-import { createLog } from "./log.ts";
+import { createLog, type Log } from "./log.ts";
 import { openServices, type Services } from "./services.ts";
 
 /** Requests that run longer than this after the drain time are cut. */
 const lastRequestsMs = 8_000;
 /** How often idle connections are closed while the last requests finish. */
 const sweepMs = 200;
+/** Signals that come so close together are one. */
+const sameSignalMs = 1_000;
 
 /**
  * Serves until a signal ends it.
@@ -26,6 +28,13 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 		log.fatal({ err: error }, "a fault that nobody handled; the process ends");
 		process.exit(1);
 	});
+	let serving: { app: App; services: Services } | undefined;
+	// From here on, and not only when it serves: process 1 of a container gets no signal that it does not listen to.
+	onSignal(log, (signal) => {
+		if (!serving) process.exit(0);
+		return close(serving, signal === "SIGTERM" ? config.drainSeconds : 0);
+	});
+
 	const services = await openServices(config, { log });
 	const app = await buildApp(services);
 	await app.listen({
@@ -36,15 +45,22 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 
 	const { port } = app.server.address() as AddressInfo;
 	const url = browsable(config.host, port);
+	serving = { app, services };
 	if (terminal) greet(services, url);
 	else announce(services, url);
+}
 
-	let ending = false;
-	const end = (drainSeconds: number) => {
-		// A second signal means that somebody does not want to wait.
-		if (ending) process.exit(1);
-		ending = true;
-		void close(app, services, drainSeconds).then(
+/** Ends the process by `end` at the first signal, and by force at the next one. */
+function onSignal(log: Log, end: (signal: NodeJS.Signals) => Promise<void>): void {
+	let firstMs: number | undefined;
+	const handle = (signal: NodeJS.Signals) => {
+		if (firstMs !== undefined) {
+			// npm passes on what a terminal, or `kill` with a process group, has sent to us as well.
+			if (performance.now() - firstMs > sameSignalMs) process.exit(1);
+			return;
+		}
+		firstMs = performance.now();
+		end(signal).then(
 			() => process.exit(0),
 			(error: unknown) => {
 				log.fatal({ err: error }, "the process did not end well");
@@ -52,12 +68,11 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 			},
 		);
 	};
-	process.on("SIGTERM", () => end(config.drainSeconds));
-	process.on("SIGINT", () => end(0));
+	process.on("SIGTERM", handle).on("SIGINT", handle);
 }
 
 /** Ends one server: first for the load balancer, then for the clients, then for the store. */
-async function close(app: App, services: Services, drainSeconds: number): Promise<void> {
+async function close({ app, services }: { app: App; services: Services }, drainSeconds: number): Promise<void> {
 	services.readiness.drain();
 	services.log.info({ drainSeconds }, "draining");
 	await sleep(drainSeconds * 1000);

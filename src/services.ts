@@ -68,6 +68,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			sealingKey: deriveKey(openSecret(config), "signing keys"),
 			algorithm: config.signingAlgorithm,
 		});
+		// First what is there: a wrong SECRET must stop the start before it adds a key of its own.
 		await keys.load();
 		await keys.ensureActive();
 		const bootstrapped: Bootstrap = await bootstrap(config, accounts);

@@ -6,6 +6,7 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPair } from "
 import { promisify } from "node:util";
 import { calculateJwkThumbprint, exportJWK, type JWK } from "jose";
 import type { Clock } from "../clock.ts";
+import { ConfigError } from "../config.ts";
 import type { Store } from "../store/store.ts";
 import { isUniqueViolation } from "../store/store.ts";
 import { seal, unseal } from "./seal.ts";
@@ -141,8 +142,10 @@ export function createKeys({
 		try {
 			privatePem = unseal(sealingKey, kid, sealed);
 		} catch (cause) {
-			throw new Error(
-				"SECRET does not open the signing keys in the store; start with the secret they were made with (or restore DATA_DIR/secret)",
+			throw new ConfigError(
+				[
+					"SECRET does not open the signing keys in the store; start with the secret they were made with (or restore DATA_DIR/secret)",
+				],
 				{ cause },
 			);
 		}

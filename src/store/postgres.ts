@@ -30,9 +30,9 @@ export function createPostgresBackend({ databaseUrl }: { databaseUrl: string }):
 			return (rows[0] as { now: number }).now;
 		},
 		async backup() {
-			throw new Error(
-				'backup copies a SQLite store. For PostgreSQL use pg_dump, for example: pg_dump --format=custom --file=gatehouse.dump "$DATABASE_URL"',
-			);
+			const message =
+				'backup copies a SQLite store. For PostgreSQL use pg_dump, for example: pg_dump --format=custom --file=gatehouse.dump "$DATABASE_URL"';
+			throw Object.assign(new Error(message), { code: "SQLITE_ONLY" });
 		},
 	};
 }

@@ -158,7 +158,8 @@ async function openDatabase(dataDir: string, file: string, patienceMs: number): 
 }
 
 async function copyDatabase(file: string, target: string): Promise<void> {
-	if (!createPrivate(target)) throw new Error(`${target} exists already: a backup never overwrites a file`);
+	if (!createPrivate(target))
+		throw Object.assign(new Error(`${target} exists already: a backup never overwrites a file`), { code: "EEXIST" });
 	// A connection of its own: the shared one may be inside a transaction, whose half would be copied.
 	const source = new DatabaseSync(file, { readOnly: true });
 	try {
