@@ -1,12 +1,14 @@
 /** Builders for tests: a whole application over a fresh store, an account in it, and tokens of every kind. */
 import { sign } from "node:crypto";
+import { hashSync } from "@node-rs/bcrypt";
 import type { LightMyRequestResponse } from "fastify";
 import { type Level, pino } from "pino";
 import type { Test } from "tap";
 import { type App, buildApp } from "../../src/app.ts";
 import type { Clock } from "../../src/clock.ts";
-import { loadConfig } from "../../src/config.ts";
-import { openServices, type Services } from "../../src/services.ts";
+import { type Config, loadConfig } from "../../src/config.ts";
+import type { StoredPassword } from "../../src/passwords/passwords.ts";
+import { openAccounts, openServices, type Services } from "../../src/services.ts";
 import type { StoreKind } from "../../src/store/migrations.ts";
 import type { AccessClaims } from "../../src/tokens.ts";
 import { openStoreLocation, type StoreLocation } from "./stores.ts";
@@ -58,6 +60,8 @@ export interface TestAppOptions {
 	/** Registers more routes before the application is ready. */
 	extend?: (app: App) => void;
 	logLevel?: Level;
+	/** No administrator `root`: the start makes the first account, or none. */
+	empty?: boolean;
 	/** Opens over this store location instead of a fresh one. */
 	location?: StoreLocation;
 	clock?: FakeClock;
@@ -79,15 +83,17 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 		HASH_COST: "10",
 		HASH_MAX_WAIT_SECONDS: "30",
 		SECRET: "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX",
-		BOOTSTRAP_USERNAME: "root",
-		BOOTSTRAP_PASSWORD: goodPassword,
 		DATA_DIR: location.dataDir,
 		...(location.databaseUrl ? { DATABASE_URL: location.databaseUrl } : {}),
 		...options.settings,
 	});
 	let raw = "";
-	const log = pino({ level: options.logLevel ?? "trace" }, { write: (line: string) => void (raw += line) });
+	const write = (line: string) => {
+		raw += line;
+	};
+	const log = pino({ level: options.logLevel ?? "trace" }, { write });
 	const clock = options.clock ?? createFakeClock();
+	if (!options.empty) await seedRoot(config, clock);
 	const services = await openServices(config, { log, clock });
 	const app = await buildApp(services);
 	t.teardown(async () => {
@@ -120,7 +126,7 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 				.map((line) => JSON.parse(line) as Record<string, unknown>);
 		},
 		rawLog: () => raw,
-		addUser: (username, roles = ["user"]) => services.credentials.register(username, goodPassword, roles),
+		addUser: (username, roles = ["user"]) => services.users.add(username, goodHash(config.hashCost), roles),
 		login,
 		async tokenFor(username) {
 			const answer = await login(username);
@@ -140,6 +146,23 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 				permissions: [],
 			}),
 	};
+}
+
+/** An administrator in an empty store, before the service would make one: a hash for each test would take minutes. */
+async function seedRoot(config: Config, clock: Clock): Promise<void> {
+	const { store, users, close } = await openAccounts(config, clock);
+	await store.migrate();
+	if (await users.isEmpty()) await users.add("root", goodHash(config.hashCost), ["admin"]);
+	await close();
+}
+
+const hashes = new Map<number, string>();
+
+/** `goodPassword` as the service would store it, hashed once a cost and process. */
+function goodHash(cost: number): StoredPassword {
+	const hash = hashes.get(cost) ?? hashSync(goodPassword, cost);
+	hashes.set(cost, hash);
+	return { hash, scheme: "bcrypt" };
 }
 
 /** One segment of a token. A string is taken as it is, so that broken JSON can be sent too. */

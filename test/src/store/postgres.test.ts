@@ -1,5 +1,5 @@
 /** What is true of PostgreSQL alone: a server that is away, hangs, breaks off, or turned read-only. */
-import { createServer, type Socket } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { sql } from "kysely";
 import pg from "pg";
 import t, { type Test } from "tap";
@@ -55,6 +55,31 @@ t.test("a server that never answers is given up soon", async (t) => {
 	const { port } = await silentServer(t);
 	await failsToOpen(t, port);
 });
+
+/** A way to the server that can freeze, as SIGSTOP or a lost network does: open connections stay, nothing moves. */
+async function freezingProxy(t: Test, databaseUrl: string) {
+	const url = new URL(databaseUrl);
+	const { hostname, port } = url;
+	const sockets = new Set<Socket>();
+	const server = createServer((downstream) => {
+		const upstream = connect(Number(port), hostname);
+		for (const socket of [downstream, upstream]) {
+			sockets.add(socket);
+			socket.on("error", () => {});
+		}
+		downstream.pipe(upstream).pipe(downstream);
+	});
+	await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+	t.teardown(() => {
+		for (const socket of sockets) socket.destroy();
+		server.close();
+	});
+	url.host = `127.0.0.1:${(server.address() as { port: number }).port}`;
+	const freeze = () => {
+		for (const socket of sockets) socket.unpipe().pause();
+	};
+	return { databaseUrl: url.href, freeze };
+}
 
 onEachStore((kind, open) => {
 	if (kind !== "postgres") return;
@@ -113,7 +138,28 @@ onEachStore((kind, open) => {
 		const { store } = await migrated(t);
 		const begin = performance.now();
 		await t.rejects(sql`select pg_sleep(10)`.execute(store.db), refused);
-		await t.ok(performance.now() - begin < 3000);
+		t.ok(performance.now() - begin < 3000);
+		t.same(await store.versions(), { accounts: 0, keys: 0 });
+	});
+
+	t.test("a server that freezes inside a transaction costs two seconds once, and new connections go on", async (t) => {
+		const location = await open(t);
+		const proxy = await freezingProxy(t, location.databaseUrl as string);
+		const store = await openStore({ ...location, ...proxy, clock });
+		t.teardown(() => store.close());
+		await store.migrate();
+		let begin = 0;
+		await t.rejects(
+			store.db.transaction().execute(async (transaction) => {
+				await store.announce(transaction, "keys");
+				proxy.freeze();
+				begin = performance.now();
+				await store.announce(transaction, "keys");
+			}),
+			refused,
+		);
+		const tookMs = performance.now() - begin;
+		t.ok(tookMs < 3000, `took ${Math.round(tookMs)} ms: the rollback does not wait again`);
 		t.same(await store.versions(), { accounts: 0, keys: 0 });
 	});
 

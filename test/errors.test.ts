@@ -1,0 +1,133 @@
+/** H16: the catalogue in src/errors.ts, docs/errors.md and the OpenAPI document say the same; and what foreign errors become. */
+import { readFileSync } from "node:fs";
+import { STATUS_CODES } from "node:http";
+import t from "tap";
+import { catalogue, codeOf, describe, type ErrorCode, errors } from "../src/errors.ts";
+import { testApp } from "./support/app.ts";
+
+/** A message that is made for the occasion: docs/errors.md shows it so. */
+const madeForTheOccasion = "*says what*";
+/** Refusals that no route declares, because the router, the parser or the command line gives them. */
+const outsideOfRoutes: ErrorCode[] = [
+	"UNKNOWN_ROLE",
+	"NOT_FOUND",
+	"METHOD_NOT_ALLOWED",
+	"USER_NOT_FOUND",
+	"REQUEST_TIMEOUT",
+	"USERNAME_TAKEN",
+	"LAST_ADMINISTRATOR",
+	"URI_TOO_LONG",
+	"HEADERS_TOO_LARGE",
+	"INTERNAL",
+];
+
+const entries = Object.entries(catalogue) as [ErrorCode, { statusCode: number; message: string; doc: string }][];
+
+t.test("docs/errors.md has one row for each code of the catalogue, and says the same", async (t) => {
+	const text = readFileSync(new URL("../docs/errors.md", import.meta.url), "utf8");
+	const rows = new Map<string, string[]>();
+	for (const line of text.split("\n")) {
+		const [code, ...cells] = line
+			.split(/(?<!\\)\|/)
+			.slice(1, -1)
+			.map((cell) => cell.trim());
+		if (!/^`?[A-Z][A-Z_]+`?$/.test(code ?? "")) continue;
+		const name = (code ?? "").replaceAll("`", "");
+		t.notOk(rows.has(name), `${name} has one row`);
+		rows.set(name, cells);
+	}
+	for (const [code, { statusCode, message, doc }] of entries) {
+		const row = rows.get(code);
+		t.ok(row, `${code} has a row in docs/errors.md`);
+		if (!row) continue;
+		const shown = message === "%s" ? madeForTheOccasion : message;
+		t.strictSame(row, [String(statusCode), shown, doc], `${code}: status, message and sentence are the catalogue's`);
+	}
+	for (const code of rows.keys()) t.ok(Object.hasOwn(catalogue, code), `${code} of docs/errors.md is in the catalogue`);
+});
+
+interface Operation {
+	responses: Record<string, { description?: string; content?: Record<string, { schema: object }> }>;
+}
+
+t.test(
+	"the OpenAPI document declares refusals of the catalogue, under their status, and leaves none out",
+	async (t) => {
+		const { get } = await testApp(t, {
+			extend: (app) => {
+				// No route asks for a permission yet.
+				const config = { access: "users:read" };
+				const preHandler = app.requires({ permissions: ["users:read"] });
+				app.get("/guarded", { config, preHandler }, async () => ({}));
+			},
+		});
+		const { paths } = (await get("/docs/json")).json() as { paths: Record<string, Record<string, Operation>> };
+		const declared = new Set<string>();
+		for (const [path, operations] of Object.entries(paths))
+			for (const [method, { responses }] of Object.entries(operations))
+				for (const [status, { description = "", content }] of Object.entries(responses)) {
+					// The 503 of /readyz is a report, not a refusal.
+					if (Number(status) < 400 || path === "/readyz") continue;
+					const where = `${method} ${path} ${status}`;
+					const codes = description.split("\n\n").map((line) => /^([A-Z_]+): (.+)$/s.exec(line));
+					for (const [line = "", code = "", doc] of codes.map((found) => found ?? [])) {
+						const entry = catalogue[code as ErrorCode];
+						t.ok(entry, `${where}: ${code || JSON.stringify(line)} is in the catalogue`);
+						t.equal(entry?.statusCode, Number(status), `${where}: ${code} has this status`);
+						t.equal(entry?.doc, doc, `${where}: ${code} is described as in the catalogue`);
+						declared.add(code);
+					}
+					const schema = content?.["application/json"]?.schema as Record<string, unknown> | undefined;
+					t.match(schema, { type: "object", additionalProperties: false }, `${where}: the one shape, and closed`);
+					t.strictSame(schema?.required, ["statusCode", "code", "error", "message"], where);
+				}
+		for (const [code] of entries)
+			t.equal(
+				declared.has(code),
+				!outsideOfRoutes.includes(code),
+				`${code} is declared by a route, or is given outside of them`,
+			);
+	},
+);
+
+t.test("the catalogue keeps its own rules", async (t) => {
+	for (const [code, { statusCode, message, doc }] of entries) {
+		t.ok(STATUS_CODES[statusCode], `${code}: a real status`);
+		t.match(doc, /^[A-Z].*\.$/, `${code}: a sentence`);
+		t.notMatch(message, /\|/, `${code}: fits into a table`);
+		const { body, headers } = describe(new errors[code]("the reason"));
+		t.strictSame(body, {
+			statusCode,
+			code,
+			error: STATUS_CODES[statusCode],
+			message: message === "%s" ? "the reason" : message,
+		});
+		t.equal(statusCode === 401, headers["www-authenticate"]?.startsWith("Bearer") === true && statusCode !== 403, code);
+		t.equal(statusCode === 429 || statusCode === 503, headers["retry-after"] !== undefined, `${code}: Retry-After`);
+	}
+});
+
+t.test("H07: whatever is thrown becomes an entry of the catalogue, and tells nothing of itself", async (t) => {
+	const cases: [unknown, ErrorCode][] = [
+		[new Error("secret"), "INTERNAL"],
+		[undefined, "INTERNAL"],
+		[null, "INTERNAL"],
+		["secret", "INTERNAL"],
+		[{ code: 42 }, "INTERNAL"],
+		[Object.assign(new Error("secret"), { code: "SQLITE_ERROR" }), "INTERNAL"],
+		[Object.assign(new Error("secret"), { code: "constructor" }), "INTERNAL"],
+		[Object.assign(new Error("secret"), { code: "toString", statusCode: 500 }), "INTERNAL"],
+		[Object.assign(new Error("secret"), { statusCode: 503 }), "INTERNAL"],
+		[Object.assign(new Error("secret"), { statusCode: 200 }), "INTERNAL"],
+		[Object.assign(new Error("secret"), { statusCode: 418 }), "MALFORMED_REQUEST"],
+		[Object.assign(new Error("secret"), { code: "HPE_INVALID_TOKEN" }), "MALFORMED_REQUEST"],
+		[Object.assign(new Error("secret"), { code: "HPE_HEADER_OVERFLOW" }), "HEADERS_TOO_LARGE"],
+		[Object.assign(new Error("secret"), { code: "ERR_HTTP_REQUEST_TIMEOUT" }), "REQUEST_TIMEOUT"],
+		[Object.assign(new Error("secret"), { code: "FST_ERR_CTP_BODY_TOO_LARGE" }), "PAYLOAD_TOO_LARGE"],
+		[new errors.BUSY({ cause: new Error("secret") }), "BUSY"],
+	];
+	for (const [thrown, code] of cases) {
+		t.equal(codeOf(thrown), code);
+		t.notMatch(JSON.stringify(describe(thrown)), /secret/, code);
+	}
+});

@@ -1,0 +1,147 @@
+/** The memory of verified tokens: it must change nothing but the speed. Expiry in it: test/src/tokens-times.test.ts (T09). */
+import { once } from "node:events";
+import { Agent, get as httpGet, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { FastifyRequest } from "fastify";
+import t from "tap";
+import { type TestApp, testApp } from "../support/app.ts";
+import { encode, expectAccepted, expectRefused, segments } from "../support/forgery.ts";
+
+const rounds = process.env.ROUNDS === "full" ? 10_000 : 1_000;
+
+/** Counts how often a key is looked up: once for each token whose signature is verified, never for a remembered one. */
+function countVerifications({ services }: TestApp): () => number {
+	let count = 0;
+	const { find } = services.keys;
+	services.keys.find = (kid) => {
+		count++;
+		return find(kid);
+	};
+	return () => count;
+}
+
+t.test("T26: every one of 10,000 interleaved requests of 20 users is answered for its sender", async (t) => {
+	const { app, mint, claims } = await testApp(t, { logLevel: "fatal" });
+	await app.listen({ host: "127.0.0.1", port: 0 });
+	const { port } = app.server.address() as AddressInfo;
+	const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+	t.teardown(() => agent.destroy());
+	const common = claims("");
+	// Nearly equal: one letter of the subject is all that differs, and the same header, times and ids.
+	const names = Array.from({ length: 20 }, (_, index) => `account-${"abcdefghijklmnopqrst"[index]}`);
+	const tokens = names.map((sub) => mint({ ...common, sub }));
+	const forged = tokens.map((token, index) => {
+		const [header, payload] = segments(token);
+		return `${header}.${payload}.${segments(tokens[(index + 1) % 20] as string)[2]}`;
+	});
+
+	const ask = async (token: string) => {
+		const headers = { authorization: `Bearer ${token}` };
+		const [answer] = (await once(
+			httpGet({ host: "127.0.0.1", port, path: "/protected", agent, headers }),
+			"response",
+		)) as [IncomingMessage];
+		let text = "";
+		for await (const chunk of answer) text += chunk;
+		return { status: answer.statusCode, message: (JSON.parse(text) as { message: string }).message };
+	};
+	const wrong: string[] = [];
+	let next = 0;
+	const worker = async () => {
+		while (next < rounds) {
+			const turn = next++;
+			// Steps of 7 and of 13 put other neighbours beside each user in every round; every eleventh token is forged.
+			const user = (turn * 7 + Math.floor(turn / 20) * 13) % 20;
+			const isForged = turn % 11 === 10;
+			const { status, message } = await ask((isForged ? forged : tokens)[user] as string);
+			const right = isForged
+				? status === 401
+				: status === 200 && message === `Protected route for user: ${names[user]}`;
+			if (!right) wrong.push(`${turn}: ${names[user]}${isForged ? ", forged" : ""} got ${status} ${message}`);
+		}
+	};
+	await Promise.all(Array.from({ length: 64 }, worker));
+	t.same(wrong, []);
+	t.equal(next, rounds);
+});
+
+t.test("one token gives one answer, however often it is sent", async (t) => {
+	const house = await testApp(t);
+	const verifications = countVerifications(house);
+	const id = await house.addUser("ada");
+	const good = house.mint(house.claims(id));
+	const bad = `${good.slice(0, -4)}AAAA`;
+	const answers = new Set<string>();
+	const refusals = new Set<string>();
+	for (let turn = 0; turn < 100; turn++) {
+		const answer = await house.get("/me", good);
+		answers.add(`${answer.statusCode} ${answer.payload}`);
+		const refusal = await house.get("/me", bad);
+		refusals.add(`${refusal.statusCode} ${refusal.payload}`);
+	}
+	t.equal(answers.size, 1);
+	t.match([...answers][0], /^200 .*"username":"ada"/);
+	t.equal(refusals.size, 1);
+	t.match([...refusals][0], /^401 .*"INVALID_TOKEN"/);
+	t.equal(verifications(), 101, "the good one was verified once, the bad one each time");
+});
+
+t.test(
+	"a token is remembered by its whole text: another one with the same part is verified, and refused",
+	async (t) => {
+		const house = await testApp(t);
+		const id = await house.addUser("ada");
+		const good = house.mint(house.claims(id));
+		const other = house.mint({ ...house.claims(id), sub: "somebody else" });
+		const [header, payload, signature] = segments(good);
+		await expectAccepted(t, house, good, id, "remembered");
+		await expectRefused(t, house, `${header}.${segments(other)[1]}.${signature}`, "other claims under its signature");
+		await expectRefused(t, house, `${header}.${payload}.${segments(other)[2]}`, "its claims under another signature");
+		await expectRefused(t, house, `${header}.${payload}.`, "without signature");
+		await expectAccepted(t, house, good, id, "still remembered");
+	},
+);
+
+t.test("a token that was refused is not remembered, whatever it was refused for", async (t) => {
+	const house = await testApp(t);
+	const verifications = countVerifications(house);
+	const good = house.claims(await house.addUser("ada"));
+	const now = house.clock.now();
+	for (const claims of [
+		{ ...good, exp: now - 30 },
+		{ ...good, nbf: now + 31 },
+		{ ...good, iss: "x" },
+		{ ...good, sub: "" },
+	]) {
+		const before = verifications();
+		await expectRefused(t, house, house.mint(claims), "refused at both doors");
+		t.equal(verifications() - before, 2, "and verified at both");
+	}
+});
+
+t.test("the memory holds 25,000 tokens; the least recently used makes room", async (t) => {
+	const house = await testApp(t);
+	const verifications = countVerifications(house);
+	const id = await house.addUser("ada");
+	const real = [house.mint(house.claims(id)), house.mint(house.claims(id))];
+	for (const token of real) await expectAccepted(t, house, token, id, "at first");
+	// A stub in the place of the signature check: making 25,000 real signatures would only cost time.
+	let checks = 0;
+	const jwtVerify = async () => {
+		checks++;
+		return house.claims(id);
+	};
+	const present = (index: number) =>
+		house.app.verifyAccessToken({ jwtVerify } as unknown as FastifyRequest, `${encode(`filler ${index}`)}.e30.e30`);
+	for (let index = 2; index < 25_000; index++) await present(index);
+	for (const token of real) await expectAccepted(t, house, token, id, "used again while the memory is full");
+	t.equal(verifications(), 2, "both are still remembered");
+	t.equal(checks, 24_998);
+	await present(25_000);
+	await present(3);
+	t.equal(checks, 24_999, "one more made one go");
+	await present(2);
+	t.equal(checks, 25_000, "and that was the one not used for longest");
+	for (const token of real) await expectAccepted(t, house, token, id, "after all of them");
+	t.equal(verifications(), 2, "those used lately are still remembered");
+});

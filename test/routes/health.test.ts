@@ -1,0 +1,159 @@
+/** `/livez` and `/readyz`, and what goes on while the store is away (decisions "Store unreachable" and "Readiness"). */
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import pg from "pg";
+import t, { type Test } from "tap";
+import { form, goodPassword, type TestApp, testApp } from "../support/app.ts";
+import { onEachStore, openStoreLocation, type StoreLocation } from "../support/stores.ts";
+
+/** Makes the database refuse everybody, and answers what lets them in again. */
+async function takeAway(databaseUrl: string): Promise<() => Promise<void>> {
+	const name = new URL(databaseUrl).pathname.slice(1);
+	const client = new pg.Client({ connectionString: process.env.TEST_DATABASE_URL });
+	await client.connect();
+	await client.query(`alter database ${name} allow_connections false`);
+	await client.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", [name]);
+	return async () => {
+		await client.query(`alter database ${name} allow_connections true`);
+		await client.end();
+	};
+}
+
+/** Holds SQLite's write lock as another process would. */
+function lock({ dataDir }: StoreLocation): () => void {
+	const other = new DatabaseSync(join(dataDir, "gatehouse.db"));
+	other.exec("begin immediate");
+	return () => {
+		other.exec("rollback");
+		other.close();
+	};
+}
+
+function unavailable(
+	t: Test,
+	answer: { statusCode: number; headers: object; body: string },
+	tookMs: number,
+	what: string,
+) {
+	t.match(JSON.parse(answer.body), { statusCode: 503, code: "STORE_UNAVAILABLE" }, what);
+	t.match(answer.headers, { "retry-after": /^\d+$/ }, what);
+	t.ok(tookMs < 3500, `${what}: within two seconds or so, ${Math.round(tookMs)} ms`);
+}
+
+const changePassword = ({ app }: TestApp, token: string) => {
+	const { payload, headers } = form({
+		current_password: goodPassword,
+		new_password: "walnut harbour sixteen lanterns",
+	});
+	return app.inject({
+		method: "POST",
+		url: "/password",
+		payload,
+		headers: { ...headers, authorization: `Bearer ${token}` },
+	});
+};
+
+onEachStore((kind) => {
+	t.test(`${kind}: probes say what they must, and never ask the store`, async (t) => {
+		const { get, services } = await testApp(t, { store: kind });
+		t.strictSame((await get("/livez")).json(), { status: "ok" });
+		const ready = await get("/readyz");
+		t.equal(ready.statusCode, 200);
+		t.strictSame(ready.json(), { status: "ok", store: "up" });
+		let questions = 0;
+		const { db } = services.store;
+		const executor = db.getExecutor();
+		const { executeQuery } = executor;
+		executor.executeQuery = ((...args: Parameters<typeof executeQuery>) => {
+			questions++;
+			return executeQuery.apply(executor, args);
+		}) as typeof executeQuery;
+		await services.store.versions();
+		t.equal(questions, 1, "a question is counted");
+		questions = 0;
+		await Promise.all(Array.from({ length: 200 }, (_, index) => get(index % 2 ? "/readyz" : "/livez")));
+		t.ok(questions <= 2, `${questions} questions to the store during 200 probes: those of its own polling`);
+		services.readiness.drain();
+		const draining = await get("/readyz");
+		t.equal(draining.statusCode, 503);
+		t.strictSame(draining.json(), { status: "draining", store: "up" });
+		t.equal(draining.headers.connection, "close");
+		t.equal((await get("/livez")).statusCode, 200, "alive to the end");
+	});
+});
+
+t.test("postgres: with the store gone, what is known goes on and the rest is 503, until it is back", async (t) => {
+	const location = await openStoreLocation(t, "postgres");
+	const house = await testApp(t, { location });
+	const { get, login, services } = house;
+	const token = await house.tokenFor("root");
+	const bringBack = await takeAway(location.databaseUrl ?? "");
+	try {
+		await services.changes.poll();
+		for (const [what, call] of Object.entries({
+			login: () => login("root"),
+			password: () => changePassword(house, token),
+			me: () => get("/me", token),
+		})) {
+			const began = performance.now();
+			unavailable(t, await call(), performance.now() - began, what);
+		}
+		t.equal((await get("/protected", token)).statusCode, 200, "verification goes on");
+		t.equal((await get("/.well-known/jwks.json")).statusCode, 200, "the keys are known");
+		t.equal((await get("/livez")).statusCode, 200);
+		const ready = await get("/readyz");
+		t.equal(ready.statusCode, 200, "otherwise the outage would take verification away with it");
+		t.strictSame(ready.json(), { status: "degraded", store: "down" });
+		t.notMatch(house.rawLog(), /postgres:postgres/, "and holds no password of the database");
+	} finally {
+		await bringBack();
+	}
+	await services.changes.poll();
+	t.strictSame((await get("/readyz")).json(), { status: "ok", store: "up" });
+	t.equal((await login("root")).statusCode, 200, "it recovers by itself");
+});
+
+t.test("postgres: with a staleness of 0 nothing is accepted on old knowledge", async (t) => {
+	const location = await openStoreLocation(t, "postgres");
+	const house = await testApp(t, { location, settings: { REVOCATION_MAX_STALENESS_SECONDS: "0" } });
+	const { get, services } = house;
+	const token = await house.tokenFor("root");
+	t.equal((await get("/protected", token)).statusCode, 200);
+	const bringBack = await takeAway(location.databaseUrl ?? "");
+	try {
+		await services.changes.poll();
+		const answer = await get("/protected", token);
+		unavailable(t, answer, 0, "protected");
+		const ready = await get("/readyz");
+		t.equal(ready.statusCode, 503);
+		t.strictSame(ready.json(), { status: "stale", store: "down" });
+		t.equal((await get("/livez")).statusCode, 200);
+		t.equal((await get("/.well-known/jwks.json")).statusCode, 200);
+	} finally {
+		await bringBack();
+	}
+	await services.changes.poll();
+	t.equal((await get("/protected", token)).statusCode, 200);
+	t.equal((await get("/readyz")).statusCode, 200);
+});
+
+t.test("sqlite: under another process's lock reading goes on, and writing is 503 within two seconds", async (t) => {
+	const location = await openStoreLocation(t, "sqlite");
+	const house = await testApp(t, { location });
+	const { get, login } = house;
+	const token = await house.tokenFor("root");
+	const release = lock(location);
+	try {
+		const began = performance.now();
+		const change = changePassword(house, token).then((answer) => ({ answer, tookMs: performance.now() - began }));
+		t.equal((await get("/protected", token)).statusCode, 200);
+		t.equal((await get("/livez")).statusCode, 200);
+		t.equal((await get("/readyz")).statusCode, 200);
+		const { answer, tookMs } = await change;
+		unavailable(t, answer, tookMs, "password");
+		t.equal((await login("root")).statusCode, 200, "a login only reads");
+	} finally {
+		release();
+	}
+	t.equal((await changePassword(house, token)).statusCode, 204, "it recovers by itself");
+});

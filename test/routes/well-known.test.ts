@@ -1,0 +1,122 @@
+/** The key set and the metadata: what other services build their trust on. */
+import { calculateJwkThumbprint, createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify } from "jose";
+import t from "tap";
+import { testApp } from "../support/app.ts";
+import { expectAccepted } from "../support/forgery.ts";
+import { openStoreLocation } from "../support/stores.ts";
+
+const url = "/.well-known/jwks.json";
+/** What each kind of public key may show, beside kid, use and alg (RFC 7518 section 6, RFC 8037 section 2). */
+const members: Record<string, { kty: string; crv?: string; numbers: string[] }> = {
+	ES256: { kty: "EC", crv: "P-256", numbers: ["x", "y"] },
+	RS256: { kty: "RSA", numbers: ["n", "e"] },
+	EdDSA: { kty: "OKP", crv: "Ed25519", numbers: ["x"] },
+};
+
+t.test("T23, J01 to J03: the key set shows public members only, through every change of the ring", async (t) => {
+	const location = await openStoreLocation(t, "sqlite");
+	const tokens: [token: string, id: string][] = [];
+	for (const [index, algorithm] of Object.keys(members).entries()) {
+		const house = await testApp(t, { location, settings: { SIGNING_ALGORITHM: algorithm } });
+		const id = await house.addUser(`user-${index}`);
+		tokens.push([house.app.signAccessToken(house.claims(id)), id]);
+		const answer = await house.get(url);
+		const { keys, ...rest } = answer.json<{ keys: JWK[] }>();
+		t.same(rest, {}, "nothing beside the keys");
+		t.equal(keys.length, index + 1, `${algorithm}: the new key and every earlier one`);
+		t.equal(new Set(keys.map(({ kid }) => kid)).size, keys.length, "each kid once");
+		t.ok(
+			keys.some(({ kid }) => kid === house.services.keys.signing().kid),
+			"also the one that signs",
+		);
+		for (const { kid, use, alg, kty, crv, ...numbers } of keys) {
+			const expected = members[alg as string];
+			t.same({ use, kty, crv }, { use: "sig", kty: expected?.kty, crv: expected?.crv }, `${alg} is bound to its kind`);
+			t.same(Object.keys(numbers).sort(), [...(expected?.numbers ?? [])].sort(), `${alg}: these numbers and no others`);
+			t.equal(kid, await calculateJwkThumbprint({ kty, ...(crv ? { crv } : {}), ...numbers } as JWK), "J02: RFC 7638");
+		}
+		t.notMatch(answer.payload, /"(d|p|q|dp|dq|qi|oth|k)":/, "no private member by any name");
+		t.notMatch(answer.payload, /PRIVATE|sealed/);
+		// As another service does it: only the key set, and a library that is not ours.
+		const keySet = createLocalJWKSet(answer.json<JSONWebKeySet>());
+		for (const [token, sub] of tokens) {
+			const options = { issuer: "http://localhost:3000", audience: "http://localhost:3000", typ: "at+jwt" };
+			const verified = await jwtVerify(token, keySet, { ...options, currentDate: new Date(house.clock.now() * 1000) });
+			t.equal(verified.payload.sub, sub, "jose verifies our token with it");
+			await expectAccepted(t, house, token, sub, "so do we, also under an earlier key");
+		}
+	}
+});
+
+t.test("J04: the key set may be kept for five minutes, and asked for again by its ETag", async (t) => {
+	const { app, get, services } = await testApp(t);
+	const first = await get(url);
+	t.equal(first.statusCode, 200);
+	t.match(first.headers, {
+		"content-type": "application/jwk-set+json; charset=utf-8",
+		"cache-control": "public, max-age=300",
+		etag: /^"[\w-]{22}"$/,
+	});
+	const etag = first.headers.etag as string;
+	t.equal((await get(url)).headers.etag, etag, "the same set has the same tag");
+	for (const sent of [etag, `W/${etag}`, `"other", ${etag}`, `"other",W/${etag} , "more"`, "*"]) {
+		const answer = await app.inject({ url, headers: { "if-none-match": sent } });
+		t.same([answer.statusCode, answer.payload], [304, ""], `If-None-Match: ${sent}`);
+		t.match(answer.headers, { etag, "cache-control": "public, max-age=300" }, "the tag and its life come along");
+	}
+	for (const sent of ['"other"', etag.slice(1, -1), "", `"${etag}"`, etag.toUpperCase()]) {
+		const answer = await app.inject({ url, headers: { "if-none-match": sent } });
+		t.equal(answer.statusCode, 200, `If-None-Match: ${sent}`);
+		t.equal(answer.payload, first.payload);
+	}
+	const head = await app.inject({ method: "HEAD", url });
+	t.same([head.statusCode, head.payload, head.headers.etag], [200, "", etag]);
+
+	await services.store.db.deleteFrom("signing_keys").execute();
+	await services.keys.ensureActive();
+	await services.changes.poll();
+	const changed = await app.inject({ url, headers: { "if-none-match": etag } });
+	t.equal(changed.statusCode, 200, "another set has another tag");
+	t.not(changed.headers.etag, etag);
+});
+
+t.test("J09: the metadata tells the truth, and does not follow the Host header", async (t) => {
+	const settings = { ISSUER: "https://login.example/tenant", DOCS: "on" };
+	const { app, login, addUser, services } = await testApp(t, { settings });
+	const document = "/.well-known/oauth-authorization-server";
+	const plain = await app.inject({ url: document });
+	t.match(plain.headers, { "content-type": "application/json; charset=utf-8", "cache-control": "public, max-age=300" });
+	t.same(plain.json(), {
+		issuer: "https://login.example/tenant",
+		jwks_uri: "https://login.example/tenant/.well-known/jwks.json",
+		response_types_supported: [],
+		grant_types_supported: [],
+		service_documentation: "https://login.example/tenant/docs",
+	});
+	for (const headers of [
+		{ host: "evil.example" },
+		{ "x-forwarded-host": "evil.example", "x-forwarded-proto": "http" },
+		{ forwarded: "host=evil.example;proto=http" },
+		{ "x-forwarded-prefix": "/evil", "x-original-host": "evil.example" },
+	])
+		t.equal((await app.inject({ url: document, headers })).payload, plain.payload, JSON.stringify(headers));
+	const uri = new URL(plain.json<{ jwks_uri: string }>().jwks_uri);
+	const { keys } = (await app.inject({ url: uri.pathname.replace("/tenant", "") })).json<{ keys: JWK[] }>();
+	t.equal(keys[0]?.kid, services.keys.signing().kid, "the keys are where it says");
+	await addUser("ada");
+	const [, payload = ""] = (await login("ada")).json<{ access_token: string }>().access_token.split(".");
+	t.match(JSON.parse(Buffer.from(payload, "base64url").toString()), { iss: "https://login.example/tenant" });
+
+	const bare = await testApp(t, { settings: { DOCS: "off" } });
+	t.notHas((await bare.get(document)).json(), { service_documentation: String }, "no page, no address of it");
+});
+
+t.test("the key set and the metadata are for everybody, and for reading", async (t) => {
+	const { app } = await testApp(t);
+	for (const path of [url, "/.well-known/oauth-authorization-server"]) {
+		const withGarbage = await app.inject({ url: path, headers: { authorization: "Bearer garbage" } });
+		t.equal(withGarbage.statusCode, 200, "a bad token does not matter where none is asked for");
+		for (const method of ["POST", "PUT", "DELETE", "PATCH"] as const)
+			t.equal((await app.inject({ method, url: path })).statusCode, 405, `${method} ${path}`);
+	}
+});

@@ -1,0 +1,118 @@
+/** The commands, called in this process: what each answers, in text and JSON, and what each refuses. */
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import t, { type Test } from "tap";
+import { runCommand } from "../../src/cli.ts";
+import { goodPassword } from "../support/app.ts";
+import { temporaryFolder } from "../support/stores.ts";
+
+/** A command line over one empty SQLite store. */
+function commandLine(t: Test) {
+	const environment = { DATA_DIR: join(temporaryFolder(t), "data"), HASH_COST: "10", HASH_THREADS: "1" };
+	t.intercept(process, "env", { value: environment });
+	return async (line: string, input = "") => {
+		t.intercept(process, "stdin", { value: Readable.from([Buffer.from(input)]), configurable: true });
+		const written = { stdout: "", stderr: "" };
+		const restore = (["stdout", "stderr"] as const).map((name) => {
+			const { write } = process[name];
+			process[name].write = ((text: string) => {
+				written[name] += text;
+				return true;
+			}) as typeof write;
+			return () => {
+				process[name].write = write;
+			};
+		});
+		try {
+			return { code: await runCommand(line.split(" ")), ...written };
+		} finally {
+			for (const one of restore) one();
+		}
+	};
+}
+
+t.test("every command answers in text, and with --json in one JSON document", async (t) => {
+	const cli = commandLine(t);
+	const json = async (line: string) => JSON.parse((await cli(`${line} --json`)).stdout);
+	t.match(await cli("migrate"), { code: 0, stdout: /^applied \w+/, stderr: "" });
+	t.same(await json("migrate"), { applied: [] });
+	t.same(await json("user list"), []);
+	const added = await cli("user add Ｒoot --role admin --password-stdin", goodPassword);
+	t.same(added, { code: 0, stdout: "made root with the roles admin\n", stderr: "" });
+	t.match(
+		(await cli("user list")).stdout,
+		/^USERNAME {2}ROLES {2}STATE {4}ID\nroot {6}admin {2}enabled {2}[\w-]{22}\n$/,
+	);
+	t.match(await json("user list"), [{ username: "root", roles: ["admin"], disabled: false, id: /^[\w-]{22}$/ }]);
+	t.notMatch(JSON.stringify(await json("user list")), /password|\$2b\$/, "no hash is shown");
+	t.match(await cli("user roles ROOT"), { code: 0, stdout: "root: admin\n" });
+	t.match(await json("user roles root user admin"), { username: "root", roles: ["admin", "user"] });
+	const eve = await cli("user add eve --role admin --role user --password-stdin --json", `${goodPassword}\r\n`);
+	t.match(JSON.parse(eve.stdout), { username: "eve", roles: ["admin", "user"] });
+	t.same(await cli("user disable EVE"), { code: 0, stdout: "eve is disabled\n", stderr: "" });
+	t.match(await json("user list"), [{ username: "eve", disabled: true }, { disabled: false }]);
+	t.match(await json("user disable eve"), { disabled: true }, "a second time changes nothing");
+	t.match(await json("user enable eve"), { username: "eve", disabled: false });
+	t.same(await cli("user password eve --password-stdin", "velvet anchor parabola 3141"), {
+		code: 0,
+		stdout: "eve has a new password\n",
+		stderr: "",
+	});
+	t.match(await json("user delete eve"), { username: "eve" });
+	t.match(await cli("--help"), { code: 0, stdout: /^gatehouse COMMAND/ });
+});
+
+t.test(
+	"the last administrator cannot be disabled, deleted or demoted, and a disabled one does not count",
+	async (t) => {
+		const cli = commandLine(t);
+		await cli("user add root --role admin --password-stdin", goodPassword);
+		await cli("user add eve --role admin --password-stdin", goodPassword);
+		t.match(await cli("user disable root"), { code: 0 }, "with a second administrator the first may go");
+		for (const line of ["user disable eve", "user delete Eve", "user roles eve user"]) {
+			t.same(await cli(line), { code: 1, stdout: "", stderr: "gatehouse: The last administrator stays\n" }, line);
+			const { stderr, code } = await cli(`${line} --json`);
+			t.match({ exit: code, ...JSON.parse(stderr) }, { exit: 1, code: "LAST_ADMINISTRATOR" });
+		}
+		t.match(JSON.parse((await cli("user list --json")).stdout), [
+			{ username: "eve", disabled: false, roles: ["admin"] },
+			{ username: "root", disabled: true },
+		]);
+		t.match(await cli("user enable root"), { code: 0 });
+		t.match(await cli("user roles eve user"), { code: 0 }, "now the other one stays");
+	},
+);
+
+t.test("what a command refuses ends with 1, wrong words with 2, and nothing is changed", async (t) => {
+	const cli = commandLine(t);
+	await cli("user add root --role admin --password-stdin", goodPassword);
+	const before = await cli("user list --json");
+	const cases: [line: string, code: number, reason: RegExp, input?: string][] = [
+		["user add ROOT --password-stdin", 1, /The username is taken/, goodPassword],
+		["user add ｒｏｏｔ --password-stdin", 1, /The username is taken/, goodPassword],
+		["user add a/b --password-stdin", 1, /A username is/, goodPassword],
+		["user add bob --password-stdin", 1, /at least 15 characters/, "short"],
+		["user add bob --password-stdin", 1, /A password is at most/, ""],
+		["user add bob --password-stdin", 1, /A password is at most/, "two lines of\npassword are none"],
+		["user add bob --role king --password-stdin", 1, /No role has this name/, goodPassword],
+		["user roles root king", 1, /No role has this name/],
+		["user disable nobody", 1, /No account has this username/],
+		["user password nobody --password-stdin", 1, /No account has this username/, goodPassword],
+		["user add bob", 2, /--password-stdin/],
+		["user disable", 2, /NAME is missing/],
+		["user roles", 2, /NAME is missing/],
+		["user list everybody", 2, /one word too many/],
+		["user roles root --role user", 2, /--role goes with user add/],
+		["user disable root --password-stdin", 2, /--password-stdin goes with/],
+		["user constructor root", 2, /is not a command/],
+		["frobnicate", 2, /is not a command/],
+		["backup", 2, /FILE is missing/],
+		["config everything", 2, /one word too many/],
+		["migrate now", 2, /one word too many/],
+		["serve now", 2, /serve/],
+		["--frob", 2, /--frob/],
+	];
+	for (const [line, code, reason, input] of cases)
+		t.match(await cli(line, input), { code, stdout: "", stderr: reason }, line);
+	t.same(await cli("user list --json"), before);
+});

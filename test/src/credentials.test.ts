@@ -1,0 +1,136 @@
+/** Username and password over both stores, below HTTP: what the doors rely on. Rows L02, L09, L20 and L25. */
+import t, { type Test } from "tap";
+import { createCredentials } from "../../src/credentials.ts";
+import { errors } from "../../src/errors.ts";
+import { openPasswords } from "../../src/passwords/passwords.ts";
+import { createPermissions } from "../../src/permissions.ts";
+import { openStore } from "../../src/store/store.ts";
+import { createUsers } from "../../src/users.ts";
+import { createFakeClock, goodPassword } from "../support/app.ts";
+import { type OpenStoreLocation, onEachStore } from "../support/stores.ts";
+
+const nextPassword = "walnut harbour sixteen lanterns";
+
+async function open(t: Test, openLocation: OpenStoreLocation) {
+	const clock = createFakeClock();
+	const store = await openStore({ ...(await openLocation(t)), clock });
+	await store.migrate();
+	const users = createUsers({ store, clock, permissions: createPermissions({ store }), onPasswordReplaced: () => {} });
+	const settings = { threads: 2, maxWaitSeconds: 30, minLength: 15 };
+	const passwords = openPasswords({ ...settings, cost: 10 });
+	const dearer = openPasswords({ ...settings, cost: 11 });
+	t.teardown(async () => {
+		await Promise.all([passwords.close(), dearer.close()]);
+		await store.close();
+	});
+	return { users, passwords, dearer, credentials: createCredentials({ users, passwords }) };
+}
+
+onEachStore((kind, openLocation) => {
+	t.test(`${kind}: credentials`, async (t) => {
+		const { users, passwords, dearer, credentials } = await open(t, openLocation);
+		const id = await credentials.register("Ada", goodPassword, ["admin"]);
+		const stored = async () => (await users.findCredentials({ id }))?.password.hash ?? "";
+
+		await t.test("a registered account is found by its password, under any spelling of its name", async (t) => {
+			t.match(await credentials.check("ADA", goodPassword), { id, username: "ada", roles: ["admin"] });
+		});
+
+		await t.test("the log may know why, the client may not", async (t) => {
+			const disabled = await credentials.register("dora", goodPassword, ["user"]);
+			await users.setDisabled(disabled, true);
+			const cases: [string, string, string][] = [
+				["nobody", goodPassword, "no such account"],
+				["ada", "wrong", `wrong password ${id}`],
+				["dora", goodPassword, `disabled account ${disabled}`],
+			];
+			for (const [name, password, reason] of cases)
+				await t.rejects(credentials.check(name, password), {
+					code: "INVALID_CREDENTIALS",
+					message: "Invalid credentials",
+					cause: { message: reason },
+				});
+		});
+
+		await t.test("an account that is disabled while its hash is computed is refused", async (t) => {
+			const racer = await credentials.register("racer", goodPassword, ["user"]);
+			const slow = createCredentials({
+				users,
+				passwords: {
+					...passwords,
+					async verify(...args: Parameters<typeof passwords.verify>) {
+						await users.setDisabled(racer, true);
+						return passwords.verify(...args);
+					},
+				},
+			});
+			await t.rejects(slow.check("racer", goodPassword), { code: "INVALID_CREDENTIALS" });
+		});
+
+		await t.test("L25: registering and resetting obey the policy, too", async (t) => {
+			await t.rejects(credentials.register("bob", "short", ["user"]), { code: "WEAK_PASSWORD" });
+			await t.rejects(credentials.register("margaret", "tern margaret violin seven", []), { code: "WEAK_PASSWORD" });
+			await t.rejects(credentials.register("b b", goodPassword, []), { code: "INVALID_USERNAME" });
+			t.equal(await users.findCredentials({ username: "bob" }), undefined);
+			await t.rejects(credentials.reset(id, "short"), { code: "WEAK_PASSWORD" });
+			await t.rejects(credentials.reset("nobody", nextPassword), { code: "USER_NOT_FOUND" });
+			await t.rejects(credentials.change("nobody", goodPassword, nextPassword), { code: "INVALID_TOKEN" });
+			t.match(await credentials.check("ada", goodPassword), { id }, "the password is the same");
+		});
+
+		await t.test("L20: an upgrade never overwrites a password that was changed meanwhile", async (t) => {
+			const changing = createCredentials({
+				users,
+				passwords: {
+					...dearer,
+					// Between the check and the upgrade somebody else changes the password.
+					async hash(...args: Parameters<typeof dearer.hash>) {
+						await credentials.change(id, goodPassword, nextPassword);
+						return dearer.hash(...args);
+					},
+				},
+			});
+			await changing.check("ada", goodPassword);
+			t.match(await stored(), /^\$2b\$10\$/, "the new password's hash");
+			t.match(await credentials.check("ada", nextPassword), { id });
+			await t.rejects(credentials.check("ada", goodPassword), { code: "INVALID_CREDENTIALS" });
+		});
+
+		await t.test("L20: an upgrade that meets a full queue waits for the next login", async (t) => {
+			const before = await stored();
+			const busy = createCredentials({
+				users,
+				passwords: {
+					...dearer,
+					async hash() {
+						throw new errors.BUSY();
+					},
+				},
+			});
+			t.match(await busy.check("ada", nextPassword), { id }, "the login is good");
+			t.equal(await stored(), before);
+			await createCredentials({ users, passwords: dearer }).check("ada", nextPassword);
+			t.match(await stored(), /^\$2b\$11\$/);
+		});
+
+		await t.test("L20: a change that meets an upgrade is checked again, and wins", async (t) => {
+			let upgraded = false;
+			const meeting = createCredentials({
+				users,
+				passwords: {
+					...passwords,
+					async hash(...args: Parameters<typeof passwords.hash>) {
+						if (!upgraded) await credentials.check("ada", nextPassword);
+						upgraded = true;
+						return passwords.hash(...args);
+					},
+				},
+			});
+			const before = await stored();
+			t.match(before, /^\$2b\$11\$/, "so that a login at cost 10 replaces it");
+			await meeting.change(id, nextPassword, goodPassword);
+			t.match(await credentials.check("ada", goodPassword), { id });
+			await t.rejects(credentials.check("ada", nextPassword), { code: "INVALID_CREDENTIALS" });
+		});
+	});
+});

@@ -1,0 +1,72 @@
+/** The root secret and its file. */
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { ConfigError, loadConfig } from "../../src/config.ts";
+import { deriveKey, openSecret } from "../../src/secret.ts";
+import { readOrCreate } from "../../src/secret-file.ts";
+import { temporaryFolder } from "../support/stores.ts";
+
+const secret = "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX";
+
+t.test(
+	"J08: the secret is made once, with 256 random bits and mode 0600, and is the same at the next start",
+	async (t) => {
+		const dataDir = join(temporaryFolder(t), "deep", "data");
+		const { config } = loadConfig({ DATA_DIR: dataDir });
+		const made = openSecret(config);
+		t.match(made, /^[\w-]{43}$/);
+		t.equal(statSync(join(dataDir, "secret")).mode & 0o777, 0o600);
+		t.equal(statSync(dataDir).mode & 0o777, 0o700);
+		t.equal(openSecret(config), made);
+		t.same(readdirSync(dataDir), ["secret"], "no draft is left");
+		const { config: other } = loadConfig({ DATA_DIR: temporaryFolder(t) });
+		t.not(openSecret(other), made);
+	},
+);
+
+t.test("a SECRET that is set is used, and no file is made", async (t) => {
+	const dataDir = join(temporaryFolder(t), "data");
+	t.equal(openSecret(loadConfig({ DATA_DIR: dataDir, SECRET: secret }).config), secret);
+	t.throws(() => statSync(dataDir), { code: "ENOENT" });
+});
+
+t.test("K01: an emptied or cut secret file stops the start and is never replaced", async (t) => {
+	const dataDir = temporaryFolder(t);
+	for (const content of ["", "\n", "short"]) {
+		writeFileSync(join(dataDir, "secret"), content);
+		t.throws(() => openSecret(loadConfig({ DATA_DIR: dataDir }).config), ConfigError);
+		t.equal(readFileSync(join(dataDir, "secret"), "utf8"), content);
+	}
+});
+
+t.test("of several that make a file together all get the one that came first", async (t) => {
+	const file = join(temporaryFolder(t), "secret");
+	const second = () => "second";
+	// While the first still makes its secret, the second has already finished.
+	const first = readOrCreate(file, () => {
+		readOrCreate(file, second);
+		return "first";
+	});
+	t.equal(first, "second");
+	t.equal(
+		readOrCreate(file, () => "third"),
+		"second",
+	);
+	const folder = join(temporaryFolder(t), "folder");
+	mkdirSync(folder);
+	t.throws(
+		() => readOrCreate(folder, second),
+		{ code: "EISDIR" },
+		"what cannot be read is no reason to make a new one",
+	);
+});
+
+t.test("each purpose has a key of its own, which follows from the secret alone", async (t) => {
+	const key = deriveKey(secret, "signing keys");
+	t.equal(key.length, 32);
+	t.ok(key.equals(deriveKey(secret, "signing keys")));
+	t.notOk(key.equals(deriveKey(secret, "refresh tokens")));
+	t.notOk(key.equals(deriveKey(`${secret}x`, "signing keys")));
+	t.notOk(key.toString("latin1").includes(secret.slice(0, 8)));
+});
