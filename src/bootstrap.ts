@@ -1,7 +1,7 @@
 /** The first administrator of an empty store. The start never fails for want of one. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Config, ConfigError } from "./config.ts";
+import { type Config, ConfigError } from "./config/config.ts";
 import type { CredentialService } from "./credentials.ts";
 import { errors } from "./errors.ts";
 import { randomSecret } from "./random.ts";

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { parseArgs } from "node:util";
-import { type Config, ConfigError, loadConfig, settings, shown } from "./config.ts";
+import { type Config, ConfigError, loadConfig, settings, shown } from "./config/config.ts";
 import { openAccounts } from "./services.ts";
 
 const usage = `gatehouse COMMAND [--json]

@@ -88,7 +88,7 @@ export const catalogue = {
 	CROSS_ORIGIN_REFUSED: {
 		statusCode: 403,
 		message: "Requests from another origin are refused",
-		doc: "The Origin or Sec-Fetch-Site header says that another site sent the request. Add that origin to ALLOWED_ORIGINS if it is yours.",
+		doc: "The Sec-Fetch-Site or Origin header says that a page of another site sent the request.",
 	},
 	NOT_FOUND: {
 		statusCode: 404,

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The process: the server by default, or one command. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings. */
-import { ConfigError, loadConfig } from "./config.ts";
+import { ConfigError, loadConfig } from "./config/config.ts";
 
 const [command = "serve", ...rest] = process.argv.slice(2);
 try {

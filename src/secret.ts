@@ -1,7 +1,7 @@
 /** The root secret, and the keys derived from it. Each purpose has a key of its own (RFC 5869). */
 import { hkdfSync } from "node:crypto";
 import { join } from "node:path";
-import { type Config, ConfigError } from "./config.ts";
+import { type Config, ConfigError } from "./config/config.ts";
 import { randomSecret } from "./random.ts";
 import { readOrCreate } from "./secret-file.ts";
 

@@ -3,16 +3,21 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type App, buildApp } from "./app.ts";
 import { initialPasswordFile } from "./bootstrap.ts";
-import { browsable, type Config } from "./config.ts";
+import { browsable, type Config } from "./config/config.ts";
 import { createLog, type Log } from "./log.ts";
 import { openServices, type Services } from "./services.ts";
 
 /** Requests that run longer than this after the drain time are cut. */
 const lastRequestsMs = 8_000;
-/** How often idle connections are closed while the last requests finish. */
-const sweepMs = 200;
 /** Signals that come so close together are one. */
 const sameSignalMs = 1_000;
+
+/** How long the end of a process may take. */
+interface Patience {
+	drainSeconds: number;
+	lastRequestsMs: number;
+}
+const atOnce: Patience = { drainSeconds: 0, lastRequestsMs: 0 };
 
 /**
  * Serves until a signal ends it.
@@ -32,7 +37,7 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 	// From here on, and not only when it serves: process 1 of a container gets no signal that it does not listen to.
 	onSignal(log, (signal) => {
 		if (!serving) process.exit(0);
-		return close(serving, signal === "SIGTERM" ? config.drainSeconds : 0);
+		return close(serving, signal === "SIGTERM" ? { drainSeconds: config.drainSeconds, lastRequestsMs } : atOnce);
 	});
 
 	const services = await openServices(config, { log });
@@ -71,17 +76,17 @@ function onSignal(log: Log, end: (signal: NodeJS.Signals) => Promise<void>): voi
 	process.on("SIGTERM", handle).on("SIGINT", handle);
 }
 
-/** Ends one server: first for the load balancer, then for the clients, then for the store. */
-async function close({ app, services }: { app: App; services: Services }, drainSeconds: number): Promise<void> {
+/**
+ * Ends one server: first for the load balancer, then for the clients, then for the store. Keep-alive clients do not hold
+ * it: while it drains each answer says `Connection: close`, and idle connections close with the listener.
+ */
+async function close({ app, services }: { app: App; services: Services }, patience: Patience): Promise<void> {
+	const { drainSeconds } = patience;
 	services.readiness.drain();
 	services.log.info({ drainSeconds }, "draining");
 	await sleep(drainSeconds * 1000);
-	const closed = app.close();
-	// Keep-alive connections would hold the server open for as long as their clients like.
-	const sweep = setInterval(() => app.server.closeIdleConnections(), sweepMs);
-	const limit = setTimeout(() => app.server.closeAllConnections(), lastRequestsMs);
-	await closed;
-	clearInterval(sweep);
+	const limit = setTimeout(() => app.server.closeAllConnections(), patience.lastRequestsMs);
+	await app.close();
 	clearTimeout(limit);
 	await services.close();
 	services.log.info("ended");

@@ -2,7 +2,7 @@
 import { type Bootstrap, bootstrap, forgetInitialPassword } from "./bootstrap.ts";
 import { createChanges } from "./changes.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import { createCredentials } from "./credentials.ts";
 import { createKeys } from "./keys/keys.ts";
 import type { Log } from "./log.ts";

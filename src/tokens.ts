@@ -3,7 +3,7 @@
  * All of these checks are here and nowhere else.
  */
 import type { Clock } from "./clock.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import { errors } from "./errors.ts";
 import type { Keys, VerificationKey } from "./keys/keys.ts";
 import { randomId } from "./random.ts";

@@ -4,7 +4,7 @@ import { cpSync, existsSync, globSync, readFileSync, symlinkSync, writeFileSync 
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import t from "tap";
-import { settings, shown } from "../src/config.ts";
+import { settings, shown } from "../src/config/config.ts";
 import { testApp } from "./support/app.ts";
 import { freePort } from "./support/free-port.ts";
 import { temporaryFolder } from "./support/stores.ts";

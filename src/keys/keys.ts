@@ -6,7 +6,7 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPair } from "
 import { promisify } from "node:util";
 import { calculateJwkThumbprint, exportJWK, type JWK } from "jose";
 import type { Clock } from "../clock.ts";
-import { ConfigError } from "../config.ts";
+import { ConfigError } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
 import { isUniqueViolation } from "../store/store.ts";
 import { seal, unseal } from "./seal.ts";

@@ -179,7 +179,7 @@ t.test("SIGTERM to the process group of npm start drains and ends the service", 
 	await npm.until(/Gatehouse is ready/);
 	process.kill(-npm.pid, "SIGTERM");
 	await npm.ended;
-	// It reached node twice, from here and from npm, and that did not count as impatience.
+	// Where the shell makes room for node, it arrives twice, from here and from npm: that is no impatience.
 	t.match(npm.logged().slice(-2), [{ msg: "draining", drainSeconds: 1 }, { msg: "ended" }]);
 });
 

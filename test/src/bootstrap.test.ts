@@ -3,7 +3,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { bootstrap, forgetInitialPassword, initialPasswordFile } from "../../src/bootstrap.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { openAccounts } from "../../src/services.ts";
 import type { StoreKind } from "../../src/store/migrations.ts";
 import { createFakeClock, goodPassword } from "../support/app.ts";

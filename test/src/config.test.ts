@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
-import { browsable, type Config, ConfigError, loadConfig, settings, shown } from "../../src/config.ts";
+import { browsable, type Config, ConfigError, loadConfig, settings, shown } from "../../src/config/config.ts";
 import { temporaryFolder } from "../support/stores.ts";
 
 type Environment = Record<string, string>;

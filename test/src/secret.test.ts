@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
-import { ConfigError, loadConfig } from "../../src/config.ts";
+import { ConfigError, loadConfig } from "../../src/config/config.ts";
 import { deriveKey, openSecret } from "../../src/secret.ts";
 import { readOrCreate } from "../../src/secret-file.ts";
 import { temporaryFolder } from "../support/stores.ts";

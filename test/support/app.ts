@@ -6,7 +6,7 @@ import { type Level, pino } from "pino";
 import type { Test } from "tap";
 import { type App, buildApp } from "../../src/app.ts";
 import type { Clock } from "../../src/clock.ts";
-import { type Config, loadConfig } from "../../src/config.ts";
+import { type Config, loadConfig } from "../../src/config/config.ts";
 import type { StoredPassword } from "../../src/passwords/passwords.ts";
 import { openAccounts, openServices, type Services } from "../../src/services.ts";
 import type { StoreKind } from "../../src/store/migrations.ts";
