@@ -1,8 +1,12 @@
 /** Bodies: the strict form and JSON, and only on routes that name them in `schema.consumes`. */
 import formbody from "@fastify/formbody";
+import type { preParsingHookHandler } from "fastify";
 import fp from "fastify-plugin";
 import { errors } from "../src/errors.ts";
 import { parseForm } from "../src/form-body.ts";
+
+/** Methods whose body Fastify does not read. */
+const bodyless = new Set(["GET", "HEAD"]);
 
 export default fp(
 	async (app) => {
@@ -20,15 +24,18 @@ export default fp(
 			void parseJson(request, text, done);
 		});
 
-		app.addHook("preParsing", (request, _reply, payload, done) => {
-			const { schema } = request.routeOptions;
-			const { headers } = request;
-			// Clients may say application/json on a GET: without a body a Content-Type means nothing.
-			const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
-			const isMeant = schema?.body === undefined && isEmpty;
-			if (!isMeant && !takes(schema?.consumes, headers["content-type"]))
-				return done(new errors.UNSUPPORTED_MEDIA_TYPE());
-			done(null, payload);
+		// On the routes that can have a body, and on no other: the rest need not pay for it.
+		app.addHook("onRoute", (route) => {
+			const { body, consumes } = route.schema ?? {};
+			if ([route.method].flat().every((method) => bodyless.has(method))) return;
+			const check: preParsingHookHandler = ({ headers }, _reply, payload, done) => {
+				// Clients may send a Content-Type without a body: then it means nothing.
+				const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
+				const isMeant = body === undefined && isEmpty;
+				if (isMeant || takes(consumes, headers["content-type"])) done(null, payload);
+				else done(new errors.UNSUPPORTED_MEDIA_TYPE());
+			};
+			route.preParsing = [check, ...[route.preParsing ?? []].flat()];
 		});
 	},
 	{ name: "form", dependencies: ["errors"] },

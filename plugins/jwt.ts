@@ -22,6 +22,8 @@ declare module "fastify" {
 	}
 }
 
+type KeyCallback = (error: Error | null, key: string | undefined) => void;
+
 /** How many verified tokens are remembered; the least recently used one makes room. */
 const mostVerifiedTokens = 25_000;
 
@@ -34,8 +36,13 @@ export default fp(
 			secret: {
 				private: async () => keys.signing().privatePem,
 				// A PEM string, because a KeyObject would make a new verifier for each request.
-				public: async (_request: FastifyRequest, decoded: fastifyJwt.TokenOrHeader) =>
-					tokens.keyFor((decoded as { header?: unknown }).header).publicPem,
+				public: (_request: FastifyRequest, decoded: fastifyJwt.TokenOrHeader, done: KeyCallback) => {
+					try {
+						done(null, tokens.keyFor((decoded as { header?: unknown }).header).publicPem);
+					} catch (error) {
+						done(error as Error, undefined);
+					}
+				},
 			},
 			decode: { complete: true },
 			verify: {

@@ -24,6 +24,9 @@ export default fp(
 				reply.header("connection", "close");
 				return done(new errors.MALFORMED_REQUEST());
 			}
+			// On GET and HEAD a body means nothing, and Fastify would not read it (RFC 9110 section 9.3.1).
+			if (coding !== undefined || Number(raw.headers["content-length"] ?? 0) > 0)
+				if (raw.method === "GET" || raw.method === "HEAD") return done(new errors.UNSUPPORTED_MEDIA_TYPE());
 			done();
 		});
 	},

@@ -13,6 +13,7 @@ import Fastify, {
 } from "fastify";
 import { describe, errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
+import { type Log, lazyChild } from "./log.ts";
 import type { Services } from "./services.ts";
 
 /** The instance as routes and plugins see it: schemas give the types. */
@@ -43,7 +44,8 @@ const limits = {
 /** Builds the application over open services. The caller listens, and closes both. */
 export async function buildApp(services: Services): Promise<App> {
 	const app = Fastify({
-		loggerInstance: services.log as FastifyBaseLogger,
+		// Not `loggerInstance`: with it Fastify listens to the end of every answer, in order to log it.
+		childLoggerFactory: (_none, bindings) => lazyChild(services.log, bindings) as FastifyBaseLogger,
 		// Refusals and logins are logged where they happen, by the error handler and the routes: a line for every
 		// successful request would cost more than the request, and the gateway has one.
 		logController: new LogController({ disableRequestLogging: true }),
@@ -82,14 +84,14 @@ export async function buildApp(services: Services): Promise<App> {
 				.headers({ ...standardHeaders, ...headers, "x-request-id": request.id })
 				.send(body);
 		},
-		clientErrorHandler: answerBrokenRequest,
+		clientErrorHandler: (error, socket) => answerBrokenRequest(services.log, error, socket),
 	}).withTypeProvider<TypeBoxTypeProvider>();
 	app.server.maxHeadersCount = limits.headerCount;
 	// Without a listener Node answers an Expect that it does not know with a bare 417 (RFC 9110 section 10.1.1 lets a
 	// server ignore it), and a CONNECT not at all.
 	app.server.on("checkExpectation", (request, response) => app.routing(request, response));
 	app.server.on("connect", (_request, socket: Socket) => {
-		answerBrokenRequest.call(app, new errors.NOT_FOUND(), socket);
+		answerBrokenRequest(services.log, new errors.NOT_FOUND(), socket);
 	});
 
 	const here = (folder: string) => fileURLToPath(new URL(`../${folder}`, import.meta.url));
@@ -108,7 +110,7 @@ export async function buildApp(services: Services): Promise<App> {
 }
 
 /** Answers what the HTTP parser refused, on the bare socket (RFC 9112 section 2.2), and closes it. */
-function answerBrokenRequest(this: FastifyInstance, error: Error & { code?: string }, socket: Socket): void {
+function answerBrokenRequest(log: Log, error: Error & { code?: string }, socket: Socket): void {
 	if (error.code === "ECONNRESET" || socket.destroyed || !socket.writable) return void socket.destroy();
 	// A request whose answer has begun before its body broke: a second answer would be taken for the next request's.
 	const { _httpMessage: begun } = socket as { _httpMessage?: ServerResponse };
@@ -116,7 +118,7 @@ function answerBrokenRequest(this: FastifyInstance, error: Error & { code?: stri
 	// Whatever broke the request is the client's doing, also where Node's code is unknown.
 	const { body } = describe("statusCode" in error ? error : Object.assign(error, { statusCode: 400 }));
 	const id = requestId(undefined);
-	this.log.info(
+	log.info(
 		{
 			reqId: id,
 			code: body.code,

@@ -1,5 +1,5 @@
 /** The headers of every answer, also of those that the router or the HTTP parser gives. */
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 
 /** One constant block fit for an API (ASVS 3.4, 14.3.2). Routes whose answer may be kept say so themselves. */
 export const standardHeaders: Readonly<Record<string, string>> = Object.freeze({
@@ -11,7 +11,13 @@ export const standardHeaders: Readonly<Record<string, string>> = Object.freeze({
 	"x-content-type-options": "nosniff",
 });
 
+/** Tells the requests of this process from those of every other one. */
+const processId = randomBytes(9).toString("base64url");
+let requests = 0;
+
 /** The caller's request id where it is short and plain, else a new one: it goes into the log and into an answer. */
 export function requestId(given: string | string[] | undefined): string {
-	return typeof given === "string" && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+	if (typeof given === "string" && /^[\w.-]{1,64}$/.test(given)) return given;
+	requests += 1;
+	return `${processId}-${requests.toString(36)}`;
 }

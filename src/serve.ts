@@ -45,7 +45,6 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 	await app.listen({
 		host: config.host,
 		port: config.port,
-		listenTextResolver: (address) => `listening on ${address}`,
 	});
 
 	const { port } = app.server.address() as AddressInfo;

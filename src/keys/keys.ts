@@ -4,7 +4,7 @@
  */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPair } from "node:crypto";
 import { promisify } from "node:util";
-import { calculateJwkThumbprint, exportJWK, type JWK } from "jose";
+import type { JWK } from "jose";
 import type { Clock } from "../clock.ts";
 import { ConfigError } from "../config/config.ts";
 import type { Store } from "../store/store.ts";
@@ -174,6 +174,8 @@ async function generateKey(algorithm: SigningAlgorithm) {
 			: algorithm === "EdDSA"
 				? await generate("ed25519")
 				: await generate("rsa", { modulusLength: 3072 });
+	// Imported on need: only the first start and a rotation make a key.
+	const { calculateJwkThumbprint, exportJWK } = await import("jose");
 	const jwk = await exportJWK(publicKey);
 	const kid = await calculateJwkThumbprint(jwk);
 	const privatePem = createPrivateKey({
