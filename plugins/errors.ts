@@ -15,7 +15,8 @@ export default fp(
 
 		app.setErrorHandler((error, request, reply) => {
 			const { body, headers } = describe(error);
-			if (reply.raw.destroyed) request.log.info({ route: request.routeOptions.url }, "the client went away");
+			if (error instanceof Error && error.name === "AbortError")
+				request.log.info({ route: request.routeOptions.url }, "the client went away");
 			else note(request, body.statusCode, body.code, error);
 			return reply.code(body.statusCode).headers(headers).send(body);
 		});

@@ -4,6 +4,7 @@ import type { preParsingHookHandler } from "fastify";
 import fp from "fastify-plugin";
 import { errors } from "../src/errors.ts";
 import { parseForm } from "../src/form-body.ts";
+import { assertUniqueMembers } from "../src/json-body.ts";
 
 /** Methods whose body Fastify does not read. */
 const bodyless = new Set(["GET", "HEAD"]);
@@ -21,7 +22,15 @@ export default fp(
 			} catch (cause) {
 				return done(new errors.MALFORMED_REQUEST({ cause }));
 			}
-			void parseJson(request, text, done);
+			void parseJson(request, text, (error, value) => {
+				if (error) return done(error);
+				try {
+					assertUniqueMembers(text);
+					done(null, value);
+				} catch (twice) {
+					done(twice as Error);
+				}
+			});
 		});
 
 		// On the routes that can have a body, and on no other: the rest need not pay for it.

@@ -28,14 +28,14 @@ export default async function me(app: App) {
 		},
 		handler: async ({ principal }) => {
 			// Everything but the name is in the token; the name can change, so the token does not carry it.
-			const user = await users.find(principal.id);
-			if (!user)
+			const username = await users.findName(principal.id);
+			if (username === undefined)
 				throw new errors.INVALID_TOKEN({
 					cause: new Error("the account is gone"),
 				});
 			return {
 				id: principal.id,
-				username: user.username,
+				username,
 				roles: [...principal.roles],
 				permissions: [...principal.permissions],
 				issued_at: principal.issuedAt,

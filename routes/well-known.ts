@@ -7,7 +7,6 @@ const Metadata = Type.Object(
 		issuer: Type.String(),
 		jwks_uri: Type.String(),
 		response_types_supported: Type.Array(Type.String()),
-		grant_types_supported: Type.Array(Type.String()),
 		service_documentation: Type.Optional(Type.String()),
 	},
 	{ additionalProperties: false },
@@ -51,9 +50,8 @@ export default async function wellKnown(app: App) {
 			return {
 				issuer: config.issuer,
 				jwks_uri: `${config.issuer}/.well-known/jwks.json`,
-				// A login service, not an OAuth server: it has no authorization endpoint and no grants.
+				// Required, and empty: this is a login service, which has no authorization endpoint.
 				response_types_supported: [],
-				grant_types_supported: [],
 				...(config.docs ? { service_documentation: `${config.issuer}/docs` } : {}),
 			};
 		},

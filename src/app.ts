@@ -13,7 +13,7 @@ import Fastify, {
 } from "fastify";
 import { describe, errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
-import { type Log, lazyChild } from "./log.ts";
+import type { Log } from "./log.ts";
 import type { Services } from "./services.ts";
 
 /** The instance as routes and plugins see it: schemas give the types. */
@@ -41,11 +41,14 @@ const limits = {
 	pathParameterLetters: 100,
 };
 
+/** How long a client has to read the answer to a broken request before its connection goes. */
+const lingerMs = 1_000;
+
 /** Builds the application over open services. The caller listens, and closes both. */
 export async function buildApp(services: Services): Promise<App> {
 	const app = Fastify({
 		// Not `loggerInstance`: with it Fastify listens to the end of every answer, in order to log it.
-		childLoggerFactory: (_none, bindings) => lazyChild(services.log, bindings) as FastifyBaseLogger,
+		childLoggerFactory: (_none, bindings) => services.log.child(bindings) as FastifyBaseLogger,
 		// Refusals and logins are logged where they happen, by the error handler and the routes: a line for every
 		// successful request would cost more than the request, and the gateway has one.
 		logController: new LogController({ disableRequestLogging: true }),
@@ -91,6 +94,8 @@ export async function buildApp(services: Services): Promise<App> {
 	// server ignore it), and a CONNECT not at all.
 	app.server.on("checkExpectation", (request, response) => app.routing(request, response));
 	app.server.on("connect", (_request, socket: Socket) => {
+		// Node has taken its own listener off this socket: unheard, a reset would end the process.
+		socket.on("error", () => socket.destroy());
 		answerBrokenRequest(services.log, new errors.NOT_FOUND(), socket);
 	});
 
@@ -137,4 +142,6 @@ function answerBrokenRequest(log: Log, error: Error & { code?: string }, socket:
 	};
 	const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
 	socket.end(`HTTP/1.1 ${body.statusCode} ${body.error}\r\n${head.join("")}\r\n${text}`);
+	// A client that does not close its side would keep the connection, and the end of this process, open for ever.
+	setTimeout(() => socket.destroy(), lingerMs).unref();
 }

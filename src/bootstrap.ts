@@ -44,18 +44,18 @@ export async function bootstrap(
 	if (!(await users.isEmpty())) return { outcome: "present" };
 	const { bootstrapUsername, bootstrapPassword } = config;
 	if (bootstrapUsername !== undefined && bootstrapPassword !== undefined) {
-		const made = await register(bootstrapUsername, bootstrapPassword);
+		const made = await register(bootstrapUsername, bootstrapPassword, "BOOTSTRAP_PASSWORD");
 		return made ? { outcome: "made", username: bootstrapUsername } : { outcome: "present" };
 	}
 	if (config.environment === "production" || config.databaseUrl !== undefined) return { outcome: "missing" };
 	// The file comes first: a crash between the two leaves a password without an account, never the reverse.
-	const password = initialPassword(config);
-	const made = await register(defaultUsername, password);
 	const passwordFile = initialPasswordFile(config);
+	const password = readOrCreate(passwordFile, randomSecret);
+	const made = await register(defaultUsername, password, `The password in ${passwordFile}`);
 	return made ? { outcome: "made", username: defaultUsername, password, passwordFile } : { outcome: "present" };
 
 	/** False where another process made the account first. */
-	async function register(username: string, password: string): Promise<boolean> {
+	async function register(username: string, password: string, source: string): Promise<boolean> {
 		try {
 			await credentials.register(username, password, ["admin"]);
 			return true;
@@ -63,15 +63,10 @@ export async function bootstrap(
 			if (error instanceof errors.USERNAME_TAKEN) return false;
 			if (error instanceof errors.INVALID_USERNAME) throw refused("BOOTSTRAP_USERNAME", error);
 			if (error instanceof errors.INVALID_PASSWORD || error instanceof errors.WEAK_PASSWORD)
-				throw refused("BOOTSTRAP_PASSWORD", error);
+				throw refused(source, error);
 			throw error;
 		}
 	}
-}
-
-/** The password in the file, made with mode 0600 by whichever process comes first. */
-function initialPassword(config: Config): string {
-	return readOrCreate(initialPasswordFile(config), randomSecret);
 }
 
 /** The person who starts the service must know which setting to change. */

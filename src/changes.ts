@@ -44,13 +44,20 @@ export function createChanges({
 	async function read(): Promise<void> {
 		const startedMs = nowMs();
 		const versions = await store.versions();
+		let failure: unknown;
 		for (const [topic, load] of Object.entries(reload) as [ChangeTopic, () => Promise<void>][]) {
 			if (known.get(topic) === versions[topic]) continue;
-			await load();
-			known.set(topic, versions[topic]);
+			try {
+				await load();
+				known.set(topic, versions[topic]);
+			} catch (error) {
+				// One topic that cannot be loaded must not keep another, such as disabled accounts, from being known.
+				failure ??= error;
+			}
 		}
+		if (failure) throw failure;
 		lastGoodMs = startedMs;
-		if (failing) log.info("the store answers again");
+		if (failing) log.info("the store's changes are followed again");
 		failing = false;
 	}
 
@@ -58,7 +65,7 @@ export function createChanges({
 	function poll(): Promise<void> {
 		polling ??= read()
 			.catch((error: unknown) => {
-				if (!failing) log.error({ err: error }, "the store does not answer");
+				if (!failing) log.error({ err: error }, "cannot follow the store's changes");
 				failing = true;
 			})
 			.finally(() => {

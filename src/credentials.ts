@@ -1,6 +1,6 @@
 /** Username and password: the check at login, and every way a password is set. */
 import { errors } from "./errors.ts";
-import type { Passwords } from "./passwords/passwords.ts";
+import type { Passwords, StoredPassword } from "./passwords/passwords.ts";
 import { canonicalUsername } from "./usernames.ts";
 import type { Credentials, User, Users } from "./users.ts";
 
@@ -17,17 +17,19 @@ export function createCredentials({ users, passwords }: { users: Users; password
 	 * @param signal aborts while the check waits for its turn.
 	 * @throws INVALID_USERNAME, INVALID_PASSWORD, INVALID_CREDENTIALS, BUSY, STORE_UNAVAILABLE
 	 */
-	async function check(username: string, password: string, signal?: AbortSignal): Promise<User> {
+	async function check(username: string, given: string, signal?: AbortSignal): Promise<User> {
 		const name = canonicalUsername(username);
-		const normalized = passwords.normalize(password);
+		const normalized = passwords.normalize(given);
 		const found = await users.findCredentials({ username: name });
 		const enabled = found?.disabled === false ? found : undefined;
 		const matches = await passwords.verify(normalized, enabled?.password, signal);
 		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: refusal(found) });
-		await upgrade(enabled, normalized, signal);
-		const user = await users.find(enabled.id);
-		// Disabled or deleted while the hash was computed.
-		if (!user || user.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(found) });
+		const password = await upgrade(enabled, normalized, signal);
+		const now = await users.findCredentials({ id: enabled.id });
+		// Changed by its owner, or upgraded by another login, while the hash was computed: the new password decides.
+		if (now && now.password.hash !== password.hash) return check(username, given, signal);
+		const user = now && (await users.find(now.id));
+		if (!user || user.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
 		return user;
 	}
 
@@ -75,14 +77,19 @@ export function createCredentials({ users, passwords }: { users: Users; password
 
 	return { check, register, change, reset };
 
-	/** Replaces an outdated hash of a password that was just right. A busy pool or a newer password leaves it for next time. */
-	async function upgrade(found: Credentials, password: string, signal?: AbortSignal): Promise<void> {
-		if (!passwords.isOutdated(found.password)) return;
+	/**
+	 * Replaces an outdated hash of a password that was just right, and answers what should be stored now. A busy pool or a
+	 * store that cannot be written leaves it for next time: neither is a reason to refuse the login.
+	 */
+	async function upgrade(found: Credentials, password: string, signal?: AbortSignal): Promise<StoredPassword> {
+		if (!passwords.isOutdated(found.password)) return found.password;
 		try {
 			const next = await passwords.hash(password, signal);
-			await users.replacePassword(found, next, { sameSecret: true });
+			const replaced = await users.replacePassword(found, next, { sameSecret: true });
+			return replaced ? next : found.password;
 		} catch (error) {
-			if (!(error instanceof errors.BUSY)) throw error;
+			if (!(error instanceof errors.BUSY) && !(error instanceof errors.STORE_UNAVAILABLE)) throw error;
+			return found.password;
 		}
 	}
 }

@@ -138,7 +138,7 @@ export const catalogue = {
 	HEADERS_TOO_LARGE: {
 		statusCode: 431,
 		message: "The request headers are too large",
-		doc: "The headers are over 16 KiB.",
+		doc: "The headers are over 16 KiB, or more than 100.",
 	},
 	INTERNAL: {
 		statusCode: 500,

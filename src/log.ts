@@ -56,28 +56,3 @@ function readable(line: string): string {
 
 /** Written out, because JSON leaves the controls from U+007F to U+009F as they are, and one of them begins a sequence. */
 const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-
-/**
- * A child of the log that is made with its first line. Most requests write none, and making a child for each of them
- * would cost more than checking its token.
- */
-export function lazyChild(parent: Log, bindings: Record<string, unknown>): Log {
-	return Object.assign(Object.create(lazy) as LazyChild, { parent, bindings }) as unknown as Log;
-}
-
-interface LazyChild {
-	parent: Log;
-	bindings: Record<string, unknown>;
-	made?: Log;
-}
-
-/** What Fastify and routes call on a log: each call makes the child first, if there is none. */
-const lazy = Object.fromEntries(
-	(["trace", "debug", "info", "warn", "error", "fatal", "silent", "child"] as const).map((name) => [
-		name,
-		function (this: LazyChild, ...values: unknown[]) {
-			this.made ??= this.parent.child(this.bindings);
-			return (this.made[name] as (...values: unknown[]) => unknown)(...values);
-		},
-	]),
-);

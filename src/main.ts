@@ -9,7 +9,7 @@ try {
 		const { serve } = await import("./serve.ts");
 		await serve(config, process.stdout.isTTY === true);
 	} else {
-		const { runCommand } = await import("./cli.ts");
+		const { runCommand } = await import("./cli/cli.ts");
 		process.exitCode = await runCommand([command, ...rest]);
 	}
 } catch (error) {

@@ -5,6 +5,9 @@
 import type { Store } from "./store/store.ts";
 import { longestTokenSeconds } from "./tokens.ts";
 
+/** By how much the clock of a replica that issues tokens may be ahead of the store's. */
+const clockMarginSeconds = 300;
+
 export type Revocations = ReturnType<typeof createRevocations>;
 
 /** Builds the list over the store. Call `load` before use and whenever the topic `accounts` changes. */
@@ -14,7 +17,7 @@ export function createRevocations({ store }: { store: Store }) {
 	return {
 		/** Reads the list from the store. */
 		async load(): Promise<void> {
-			const since = (await store.now()) - longestTokenSeconds;
+			const since = (await store.now()) - longestTokenSeconds - clockMarginSeconds;
 			const rows = await store.db
 				.selectFrom("users")
 				.select("id")

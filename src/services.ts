@@ -17,7 +17,7 @@ import { createUsers } from "./users.ts";
 
 export type Services = Awaited<ReturnType<typeof openServices>>;
 
-/** What the CLI and the server both stand on: the store, migrated, and the services over it. No key, no token. */
+/** What the CLI and the server both stand on: the store, not yet migrated, and the services over it. No key, no token. */
 export async function openAccounts(config: Config, clock: Clock = systemClock) {
 	const store = await openStore({
 		databaseUrl: config.databaseUrl,
@@ -69,13 +69,18 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			algorithm: config.signingAlgorithm,
 		});
 		// First what is there: a wrong SECRET must stop the start before it adds a key of its own.
-		await keys.load();
+		await keys.load((_kid, error) => {
+			throw error;
+		});
 		await keys.ensureActive();
 		const bootstrapped: Bootstrap = await bootstrap(config, accounts);
 		const revocations = createRevocations({ store });
 		const changes = createChanges({
 			store,
-			reload: { keys: keys.load, accounts: revocations.load },
+			reload: {
+				accounts: revocations.load,
+				keys: () => keys.load((kid, error) => log.error({ kid, err: error }, "a signing key cannot be used")),
+			},
 			maxStalenessSeconds: config.revocationMaxStalenessSeconds,
 			log,
 		});

@@ -77,6 +77,12 @@ export function createUsers({
 			return row && withGrants(row);
 		},
 
+		/** The username of an account. */
+		async findName(id: string): Promise<string | undefined> {
+			const row = await store.db.selectFrom("users").select("username").where("id", "=", id).executeTakeFirst();
+			return row?.username;
+		},
+
 		/**
 		 * The account with this name.
 		 *

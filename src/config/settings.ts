@@ -66,14 +66,14 @@ export const settings = {
 	audience: setting<readonly string[]>({
 		name: "AUDIENCE",
 		doc: "The `aud` of every token: a list, separated by commas.",
-		parse: parse.list,
+		parse: parse.claims,
 		fallback: [],
 		fallbackDoc: "the issuer",
 	}),
 	clientId: setting({
 		name: "CLIENT_ID",
 		doc: "The `client_id` of every token (RFC 9068).",
-		parse: parse.text,
+		parse: parse.claim,
 		fallback: "gatehouse",
 	}),
 	secret: optional({

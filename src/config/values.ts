@@ -31,6 +31,19 @@ export const oneOf =
 /** `on` or `off`. */
 export const onOff = (value: string): boolean => oneOf("on", "off")(value) === "on";
 
+/** A short text that every token will carry. */
+export const claim = (value: string): string => {
+	if (value.length > 256) throw new Refusal("must not be longer than 256 characters");
+	return text(value);
+};
+
+/** A short list of those: tokens must stay small enough for a header. */
+export const claims = (value: string): readonly string[] => {
+	const items = list(value);
+	if (items.length > 16) throw new Refusal("must not have more than 16 entries");
+	return items.map(claim);
+};
+
 /** A list separated by commas. */
 export const list = (value: string): readonly string[] =>
 	value
@@ -40,7 +53,7 @@ export const list = (value: string): readonly string[] =>
 
 /** An issuer identifier (RFC 8414 section 2), compared letter by letter, so in its one canonical spelling. */
 export const issuer = (value: string): string => {
-	const url = URL.parse(value);
+	const url = URL.parse(claim(value));
 	if (!url || !/^https?:$/.test(url.protocol)) throw new Refusal("must be an http or https address");
 	const path = url.pathname === "/" ? "" : url.pathname;
 	if (value !== url.origin + path || path.endsWith("/"))
@@ -50,10 +63,16 @@ export const issuer = (value: string): string => {
 	return value;
 };
 
+/** Parameters of a PostgreSQL address that do not undo what this service sets itself: its limits, host and port. */
+const postgresParameters = /^(sslmode|sslrootcert|sslcert|sslkey|sslnegotiation|uselibpqcompat|application_name)$/;
+
 /** Where PostgreSQL is. */
 export const postgresUrl = (value: string): string => {
-	if (!/^postgres(ql)?:$/.test(URL.parse(value)?.protocol ?? ""))
-		throw new Refusal("must begin with postgres:// and be a valid address");
+	const url = URL.parse(value);
+	if (!url || !/^postgres(ql)?:$/.test(url.protocol) || url.hostname === "")
+		throw new Refusal("must begin with postgres:// and be a valid address with a host");
+	const strange = [...url.searchParams.keys()].some((name) => !postgresParameters.test(name));
+	if (strange) throw new Refusal("takes no parameters but the ssl ones and application_name");
 	return value;
 };
 

@@ -2,7 +2,7 @@
  * The key ring: every key that verifies, and the one that signs. It lives in the store, encrypted, and in memory,
  * from where each request is served. Rotation will add states; the ring already holds several keys.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPair } from "node:crypto";
+import { createHash, createPublicKey, generateKeyPair } from "node:crypto";
 import { promisify } from "node:util";
 import type { JWK } from "jose";
 import type { Clock } from "../clock.ts";
@@ -84,7 +84,6 @@ export function createKeys({
 							kid: key.kid,
 							algorithm,
 							state: "active",
-							public_jwk: JSON.stringify(key.jwk),
 							private_key_sealed: seal(sealingKey, key.kid, key.privatePem),
 							created_at: clock.now(),
 						})
@@ -96,8 +95,11 @@ export function createKeys({
 			}
 		},
 
-		/** Reads the ring from the store. Throws where a key is weak or SECRET does not open it. */
-		async load(): Promise<void> {
+		/**
+		 * Reads the ring from the store. A key that is weak, or that SECRET does not open, is left out and told to `onBad`:
+		 * at the start that ends the process, later the other keys go on.
+		 */
+		async load(onBad: (kid: string, error: unknown) => void): Promise<void> {
 			const rows = await store.db
 				.selectFrom("signing_keys")
 				.selectAll()
@@ -107,14 +109,18 @@ export function createKeys({
 			const next = new Map<string, VerificationKey>();
 			let nextSigning: SigningKey | undefined;
 			for (const row of rows) {
-				const key = open(row.kid, row.algorithm as SigningAlgorithm, row.private_key_sealed);
-				const { privatePem: _, ...verification } = key;
-				next.set(key.kid, verification);
-				if (row.state === "active") nextSigning = key;
+				try {
+					const key = open(row.kid, row.algorithm as SigningAlgorithm, row.private_key_sealed);
+					const { privatePem: _, ...verification } = key;
+					next.set(key.kid, verification);
+					if (row.state === "active") nextSigning = key;
+				} catch (error) {
+					onBad(row.kid, error);
+				}
 			}
 			const lost = [...ring.keys()].some((kid) => !next.has(kid));
 			ring = next;
-			signing = nextSigning;
+			signing = nextSigning ?? (signing && next.has(signing.kid) ? signing : undefined);
 			keySet = describe([...next.values()]);
 			if (lost) for (const listener of lossListeners) listener();
 		},
@@ -175,14 +181,9 @@ async function generateKey(algorithm: SigningAlgorithm) {
 				? await generate("ed25519")
 				: await generate("rsa", { modulusLength: 3072 });
 	// Imported on need: only the first start and a rotation make a key.
-	const { calculateJwkThumbprint, exportJWK } = await import("jose");
-	const jwk = await exportJWK(publicKey);
-	const kid = await calculateJwkThumbprint(jwk);
-	const privatePem = createPrivateKey({
-		key: privateKey.export({ format: "jwk" }),
-		format: "jwk",
-	}).export({ type: "pkcs8", format: "pem" }) as string;
-	return { kid, jwk, privatePem };
+	const { calculateJwkThumbprint } = await import("jose");
+	const kid = await calculateJwkThumbprint(publicKey.export({ format: "jwk" }) as JWK);
+	return { kid, privatePem: privateKey.export({ type: "pkcs8", format: "pem" }) as string };
 }
 
 /** The key set document with its strong ETag (RFC 9110 section 8.8.3). */

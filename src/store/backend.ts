@@ -1,7 +1,11 @@
 /** What SQLite and PostgreSQL each bring; `store.ts` makes a Store of either. */
+import { join } from "node:path";
 import type { Dialect, Kysely } from "kysely";
 import type { StoreKind } from "./migrations.ts";
 import type { Schema } from "./schema.ts";
+
+/** The file of a SQLite store. */
+export const sqliteFile = (dataDir: string): string => join(dataDir, "gatehouse.db");
 
 /** One database and the ways in which it differs from the other kind. */
 export interface Backend {

@@ -41,6 +41,12 @@ export function isLocked(error: unknown): boolean {
 	return ((sqliteCode(error) ?? 0) & 0xff) === 5;
 }
 
+/** Whether the file is no SQLite database, or a broken one (CORRUPT, NOTADB). */
+export function isDamaged(error: unknown): boolean {
+	const code = (sqliteCode(error) ?? 0) & 0xff;
+	return code === 11 || code === 26;
+}
+
 /** Whether an insert or update broke a UNIQUE constraint or a primary key, on either store. */
 export function isUniqueViolation(error: unknown): boolean {
 	const code = sqliteCode(error);

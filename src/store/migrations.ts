@@ -66,7 +66,6 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 						.addColumn("kid", "text", (column) => column.notNull().primaryKey())
 						.addColumn("algorithm", "text", (column) => column.notNull())
 						.addColumn("state", "text", (column) => column.notNull())
-						.addColumn("public_jwk", "text", (column) => column.notNull())
 						.addColumn("private_key_sealed", "text", (column) => column.notNull())
 						.addColumn("created_at", integer, (column) => column.notNull()),
 				).execute();

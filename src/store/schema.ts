@@ -44,7 +44,6 @@ export interface SigningKeysTable {
 	algorithm: string;
 	state: "active" | "retiring";
 	/** The public key as JWK in JSON (RFC 7517). */
-	public_jwk: string;
 	/** The private key, encrypted: a dump of the store signs nothing. */
 	private_key_sealed: string;
 	created_at: number;

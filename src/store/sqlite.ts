@@ -4,7 +4,6 @@
  * event loop goes on meanwhile.
  */
 import { chmodSync, closeSync, mkdirSync, openSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -18,7 +17,7 @@ import {
 } from "kysely";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../clock.ts";
-import type { Backend } from "./backend.ts";
+import { type Backend, sqliteFile } from "./backend.ts";
 import { isLocked, sqliteFailure } from "./failures.ts";
 
 const RETRY_MS = 10;
@@ -26,7 +25,7 @@ const CACHED_STATEMENTS = 200;
 
 /** The database `gatehouse.db` in `dataDir`. Nothing is opened yet. */
 export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock: Clock }): Backend {
-	const file = join(dataDir, "gatehouse.db");
+	const file = sqliteFile(dataDir);
 	return {
 		kind: "sqlite",
 		setting: "DATA_DIR",

@@ -2,11 +2,13 @@
  * The store: one Kysely over SQLite or PostgreSQL. Everything above sees the same tables, the same errors and the
  * same promises, whichever it is.
  */
+import { existsSync } from "node:fs";
 import { Kysely, sql, type Transaction } from "kysely";
 import { Migrator } from "kysely/migration";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
-import type { Backend } from "./backend.ts";
+import { type Backend, sqliteFile } from "./backend.ts";
+import { isDamaged } from "./failures.ts";
 import { createMigrations, type StoreKind } from "./migrations.ts";
 import type { ChangeTopic, Schema } from "./schema.ts";
 
@@ -92,6 +94,11 @@ export async function openStore({
 	};
 }
 
+/** Whether there is a store to open. PostgreSQL says so itself, when it is opened. */
+export function storeExists({ databaseUrl, dataDir }: { databaseUrl: string | undefined; dataDir: string }): boolean {
+	return databaseUrl !== undefined || existsSync(sqliteFile(dataDir));
+}
+
 /** On connections of their own, because those of the store give up after two seconds. */
 async function migrate(backend: Backend): Promise<string[]> {
 	const db = new Kysely<Schema>({
@@ -115,10 +122,12 @@ function cannotOpen({ kind, setting }: Backend, error: unknown): Error {
 	const reason = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
 	// An AggregateError, of a name with several addresses, has a code but no message.
 	const what = reason.message || reason.code || String(reason);
-	const remedy =
-		kind === "sqlite"
-			? "Make that folder writable for this user, or name another one."
-			: "Check that the server runs and that the URL is right.";
+	const remedies = {
+		damaged: "Restore a backup, or name another folder.",
+		sqlite: "Make that folder writable for this user, or name another one.",
+		postgres: "Check that the server runs and that the URL is right.",
+	};
+	const remedy = remedies[isDamaged(reason) ? "damaged" : kind];
 	const failure = new errors.STORE_UNAVAILABLE({ cause: reason });
 	failure.message = `Cannot open the store that ${setting} names: ${what}. ${remedy}`;
 	return failure;

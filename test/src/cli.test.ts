@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import t, { type Test } from "tap";
-import { runCommand } from "../../src/cli.ts";
+import { runCommand } from "../../src/cli/cli.ts";
 import { goodPassword } from "../support/app.ts";
 import { temporaryFolder } from "../support/stores.ts";
 

@@ -90,7 +90,8 @@ onEachStore((kind, openLocation) => {
 					},
 				},
 			});
-			await changing.check("ada", goodPassword);
+			// The old password was right when the check began; it no longer is when the login would be answered.
+			await t.rejects(changing.check("ada", goodPassword), { code: "INVALID_CREDENTIALS" });
 			t.match(await stored(), /^\$2b\$10\$/, "the new password's hash");
 			t.match(await credentials.check("ada", nextPassword), { id });
 			await t.rejects(credentials.check("ada", goodPassword), { code: "INVALID_CREDENTIALS" });

@@ -21,7 +21,6 @@ const key = (kid: string, state: "active" | "retiring") => ({
 	kid,
 	algorithm: "ES256",
 	state,
-	public_jwk: "{}",
 	private_key_sealed: "sealed",
 	created_at: 1,
 });

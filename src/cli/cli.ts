@@ -1,0 +1,127 @@
+/** The commands: the same services as the server, without HTTP. */
+import { parseArgs } from "node:util";
+import { type Config, ConfigError, loadConfig, settings, shown } from "../config/config.ts";
+import { openAccounts } from "../services.ts";
+import { storeExists } from "../store/store.ts";
+import { userCommands } from "./users.ts";
+import { type Accounts, type Answer, none, only, table, UsageError } from "./words.ts";
+
+const usage = `gatehouse COMMAND [--json]
+
+  serve                                      serve HTTP (the default)
+  migrate                                    bring the store's tables up to date
+  user add NAME [--role ROLE]...             make an account; asks for the password,
+           [--password-stdin]                or reads it from standard input
+  user list                                  list accounts
+  user disable NAME | enable NAME            refuse logins and live tokens, or allow them again
+  user delete NAME                           delete an account; its id is never used again
+  user password NAME [--password-stdin]      set another password
+  user roles NAME [ROLE]...                  give exactly these roles; without any, show them
+  backup FILE                                copy the live SQLite database to a new file
+  config                                     every setting, its value and where it comes from
+
+With --json the answer is one JSON document on standard output.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings.
+`;
+
+/** Runs one command and answers the exit code. Everything but the answer goes to standard error. */
+export async function runCommand(argv: readonly string[]): Promise<number> {
+	const json = argv.includes("--json");
+	try {
+		const answer = await dispatch(argv);
+		process.stdout.write(`${json ? JSON.stringify(answer.json) : answer.text}\n`);
+		return 0;
+	} catch (error) {
+		if (!isExpected(error)) throw error;
+		const { code, message } = error as Error & { code?: string };
+		const wrongUsage = error instanceof UsageError || code?.startsWith("ERR_PARSE_ARGS");
+		process.stderr.write(json ? `${JSON.stringify({ code: code ?? "USAGE", message })}\n` : `gatehouse: ${message}\n`);
+		if (wrongUsage && !json) process.stderr.write(`\n${usage}`);
+		return wrongUsage || error instanceof ConfigError ? 2 : 1;
+	}
+}
+
+async function dispatch(argv: readonly string[]): Promise<Answer> {
+	const { values, positionals } = parseArgs({
+		args: [...argv],
+		allowPositionals: true,
+		options: {
+			json: { type: "boolean" },
+			help: { type: "boolean", short: "h" },
+			role: { type: "string", multiple: true },
+			"password-stdin": { type: "boolean" },
+		},
+	});
+	const [command, ...words] = positionals;
+	if (values.help || command === "help") return { text: usage.trimEnd(), json: { usage } };
+	const call = {
+		words,
+		roles: values.role ?? [],
+		passwordFromStdin: values["password-stdin"] === true,
+	};
+	// An option that a command would not read must not look as if it had been obeyed.
+	if (values.role && words[0] !== "add") throw new UsageError("--role goes with user add; user roles takes bare names");
+	if (values["password-stdin"] && words[0] !== "add" && words[0] !== "password")
+		throw new UsageError("--password-stdin goes with user add and user password");
+	if (command === "serve") throw new UsageError("serve takes nothing more");
+	if (command === "config" || command === "migrate") none(words);
+	if (command === "config") return showConfig();
+	if (command === "migrate") return withAccounts("new or old", migrate);
+	if (command === "backup") return withAccounts("old", ({ store }) => backup(store, only(words, "FILE")));
+	if (command === "user") {
+		const [verb = "", ...rest] = words;
+		const run = Object.hasOwn(userCommands, verb) ? userCommands[verb] : undefined;
+		if (!run) throw new UsageError(`user ${verb} is not a command`);
+		return withAccounts(verb === "add" ? "new or old" : "old", async (accounts) => {
+			await accounts.store.migrate();
+			return run(accounts, { ...call, words: rest });
+		});
+	}
+	throw new UsageError(`${command ?? "nothing"} is not a command`);
+}
+
+/** Opens the store for one command. Most want an old one: a new one, made where DATA_DIR was mistyped, would say nothing. */
+async function withAccounts(
+	store: "old" | "new or old",
+	run: (accounts: Accounts) => Promise<Answer>,
+): Promise<Answer> {
+	const { config } = loadConfig(process.env);
+	if (store === "old" && !storeExists(config))
+		throw Object.assign(new Error(`there is no store in DATA_DIR (${config.dataDir})`), { code: "NO_STORE" });
+	const accounts = await openAccounts(config);
+	try {
+		return await run(accounts);
+	} finally {
+		await accounts.close();
+	}
+}
+
+async function migrate({ store }: Accounts): Promise<Answer> {
+	const applied = await store.migrate();
+	return {
+		text: applied.length > 0 ? `applied ${applied.join(", ")}` : "nothing to do",
+		json: { applied },
+	};
+}
+
+async function backup(store: Accounts["store"], file: string): Promise<Answer> {
+	await store.backup(file);
+	return { text: `wrote ${file}`, json: { file } };
+}
+
+function showConfig(): Answer {
+	const { config, sources } = loadConfig(process.env);
+	const rows = (Object.keys(settings) as (keyof Config)[]).map((key) => ({
+		name: settings[key].name,
+		value: shown(key, config[key]),
+		source: sources[key],
+	}));
+	return {
+		text: table([["SETTING", "VALUE", "SOURCE"], ...rows.map(({ name, value, source }) => [name, value, source])]),
+		json: rows,
+	};
+}
+
+/** Errors that have a message for the person at the keyboard; others are faults and keep their stack. */
+const isExpected = (error: unknown): boolean =>
+	error instanceof UsageError || (error instanceof Error && "code" in error);

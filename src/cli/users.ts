@@ -1,0 +1,95 @@
+/** The commands about accounts. */
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
+import { text } from "node:stream/consumers";
+import { type Accounts, type Answer, type Call, none, only, table, UsageError } from "./words.ts";
+
+/** Each command by its verb. */
+export const userCommands: Record<string, (accounts: Accounts, call: Call) => Promise<Answer>> = {
+	async add({ credentials, users }, call) {
+		const name = only(call.words, "NAME");
+		const roles = call.roles.length > 0 ? call.roles : ["user"];
+		await credentials.register(name, await newPassword(call), roles);
+		const { id, username } = await users.getByName(name);
+		return {
+			text: `made ${username} with the roles ${roles.join(", ")}`,
+			json: { id, username, roles },
+		};
+	},
+	async list({ users }, call) {
+		none(call.words);
+		const all = await users.list();
+		const rows = all.map(({ username, roles, disabled, id }) => [
+			username,
+			roles.join(","),
+			disabled ? "disabled" : "enabled",
+			id,
+		]);
+		return {
+			text: table([["USERNAME", "ROLES", "STATE", "ID"], ...rows]),
+			json: all,
+		};
+	},
+	disable: (accounts, call) => setDisabled(accounts, call, true),
+	enable: (accounts, call) => setDisabled(accounts, call, false),
+	async delete({ users }, call) {
+		const user = await users.getByName(only(call.words, "NAME"));
+		await users.delete(user);
+		return {
+			text: `deleted ${user.username}`,
+			json: { id: user.id, username: user.username },
+		};
+	},
+	async password({ users, credentials }, call) {
+		const user = await users.getByName(only(call.words, "NAME"));
+		await credentials.reset(user.id, await newPassword(call));
+		return {
+			text: `${user.username} has a new password`,
+			json: { id: user.id, username: user.username },
+		};
+	},
+	async roles({ users }, { words: [name, ...roles] }) {
+		if (name === undefined) throw new UsageError("NAME is missing");
+		const { id } = await users.getByName(name);
+		if (roles.length > 0) await users.setRoles(id, roles);
+		const { username, ...now } = await users.getByName(name);
+		return {
+			text: `${username}: ${now.roles.join(", ")}`,
+			json: { id, username, roles: now.roles },
+		};
+	},
+};
+
+async function setDisabled({ users }: Accounts, { words }: Call, disabled: boolean): Promise<Answer> {
+	const { id, username } = await users.getByName(only(words, "NAME"));
+	await users.setDisabled(id, disabled);
+	return {
+		text: `${username} is ${disabled ? "disabled" : "enabled"}`,
+		json: { id, username, disabled },
+	};
+}
+
+/** A new password: from standard input, or typed twice at a terminal without being shown. */
+async function newPassword({ passwordFromStdin }: Call): Promise<string> {
+	if (passwordFromStdin) return (await text(process.stdin)).replace(/\r?\n$/, "");
+	if (!process.stdin.isTTY) throw new UsageError("there is no terminal to ask for the password; use --password-stdin");
+	const hidden = new Writable({ write: (_chunk, _encoding, done) => done() });
+	const terminal = createInterface({
+		input: process.stdin,
+		output: hidden,
+		terminal: true,
+	});
+	const ask = async (question: string) => {
+		process.stderr.write(question);
+		const answer = await terminal.question("");
+		process.stderr.write("\n");
+		return answer;
+	};
+	try {
+		const password = await ask("Password: ");
+		if ((await ask("Once more: ")) !== password) throw new UsageError("the two passwords differ");
+		return password;
+	} finally {
+		terminal.close();
+	}
+}
