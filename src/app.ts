@@ -13,7 +13,7 @@ import Fastify, {
 } from "fastify";
 import { describe, errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
-import type { Log } from "./log.ts";
+import { type Log, lazyChild } from "./log.ts";
 import type { Services } from "./services.ts";
 
 /** The instance as routes and plugins see it: schemas give the types. */
@@ -48,7 +48,7 @@ const lingerMs = 1_000;
 export async function buildApp(services: Services): Promise<App> {
 	const app = Fastify({
 		// Not `loggerInstance`: with it Fastify listens to the end of every answer, in order to log it.
-		childLoggerFactory: (_none, bindings) => services.log.child(bindings) as FastifyBaseLogger,
+		childLoggerFactory: (_none, bindings) => lazyChild(services.log, bindings),
 		// Refusals and logins are logged where they happen, by the error handler and the routes: a line for every
 		// successful request would cost more than the request, and the gateway has one.
 		logController: new LogController({ disableRequestLogging: true }),

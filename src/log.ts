@@ -56,3 +56,30 @@ function readable(line: string): string {
 
 /** Written out, because JSON leaves the controls from U+007F to U+009F as they are, and one of them begins a sequence. */
 const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
+/**
+ * A child of the log that is made with its first line. Most requests write none, and making a child for each of them
+ * takes as long as checking its token.
+ */
+export function lazyChild(parent: Log, bindings: Record<string, unknown>): LazyLog {
+	return Object.assign(Object.create(lazyMethods), { parent, bindings, level: parent.level });
+}
+
+const loggerMethods = [
+	...(["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const),
+	...(["child", "bindings", "isLevelEnabled", "flush"] as const),
+] as const;
+
+/** What routes and Fastify use of a log. */
+export type LazyLog = Pick<Log, (typeof loggerMethods)[number] | "level">;
+
+/** Each method makes the child first, if there is none. */
+const lazyMethods = Object.fromEntries(
+	loggerMethods.map((name) => [
+		name,
+		function (this: { parent: Log; bindings: Record<string, unknown>; made?: Log }, ...values: unknown[]) {
+			this.made ??= this.parent.child(this.bindings);
+			return (this.made[name] as (...values: unknown[]) => unknown)(...values);
+		},
+	]),
+);
