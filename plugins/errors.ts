@@ -15,7 +15,7 @@ export default fp(
 
 		app.setErrorHandler((error, request, reply) => {
 			const { body, headers } = describe(error);
-			if (error instanceof Error && error.name === "AbortError")
+			if (reply.raw.destroyed && error instanceof Error && error.name === "AbortError")
 				request.log.info({ route: request.routeOptions.url }, "the client went away");
 			else note(request, body.statusCode, body.code, error);
 			return reply.code(body.statusCode).headers(headers).send(body);

@@ -25,11 +25,11 @@ export function createCredentials({ users, passwords }: { users: Users; password
 		const matches = await passwords.verify(normalized, enabled?.password, signal);
 		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: refusal(found) });
 		const password = await upgrade(enabled, normalized, signal);
+		const user = await users.find(enabled.id);
+		// Last: what changed while the hash was computed. A new password, or another login's upgrade, decides anew.
 		const now = await users.findCredentials({ id: enabled.id });
-		// Changed by its owner, or upgraded by another login, while the hash was computed: the new password decides.
 		if (now && now.password.hash !== password.hash) return check(username, given, signal);
-		const user = now && (await users.find(now.id));
-		if (!user || user.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
+		if (!user || !now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
 		return user;
 	}
 
@@ -51,10 +51,8 @@ export function createCredentials({ users, passwords }: { users: Users; password
 	 */
 	async function change(userId: string, current: string, next: string, signal?: AbortSignal): Promise<void> {
 		const found = await users.findCredentials({ id: userId });
-		if (!found)
-			throw new errors.INVALID_TOKEN({
-				cause: new Error("the account is gone"),
-			});
+		if (!found || found.disabled)
+			throw new errors.INVALID_TOKEN({ cause: new Error("the account is disabled or gone") });
 		await passwords.checkPolicy(next, found.username);
 		if (!(await passwords.verify(current, found.password, signal))) throw new errors.INVALID_CURRENT_PASSWORD();
 		const replaced = await users.replacePassword(found, await passwords.hash(next, signal), { sameSecret: false });

@@ -11,7 +11,7 @@ const longest = 64;
  * @throws INVALID_USERNAME where no account can have this name, before anything is looked up.
  */
 export function canonicalUsername(username: string): string {
-	// Before NFC, whose time grows with the square of a run of combining marks. It shortens a text to a third at most.
+	// Before NFC, whose time grows with the square of a run of combining marks. Four UTF-16 units may become one character, not more.
 	if (username.length > 4 * longest) throw new errors.INVALID_USERNAME();
 	const canonical = username
 		.replace(/[\u3000\uff00-\uffef]/g, (wide) => wide.normalize("NFKC"))

@@ -43,7 +43,6 @@ export interface SigningKeysTable {
 	kid: string;
 	algorithm: string;
 	state: "active" | "retiring";
-	/** The public key as JWK in JSON (RFC 7517). */
 	/** The private key, encrypted: a dump of the store signs nothing. */
 	private_key_sealed: string;
 	created_at: number;

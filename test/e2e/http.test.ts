@@ -1,75 +1,11 @@
-/** Real sockets against a listening application: rows H01 to H04, H06 to H09, H17, L07, B05, and clients that hang up. */
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { connect, type Socket } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
-import t, { type Test } from "tap";
-import { goodPassword, type TestApp, testApp } from "../support/app.ts";
+/** Bytes over real sockets to a listening application: rows H01, H02, H04, H06, H08, H17, L07 and B05. */
+import t from "tap";
+import { testApp } from "../support/app.ts";
+import { exchange, fields, host, listen, post, refusal } from "../support/sockets.ts";
 
-const host = "Host: localhost\r\n";
-const formType = "Content-Type: application/x-www-form-urlencoded\r\n";
-const fields = `username=root&password=${goodPassword.replaceAll(" ", "+")}`;
-const post = `POST /login HTTP/1.1\r\n${host}${formType}`;
 const chunk = `${fields.length.toString(16)}\r\n${fields}\r\n0\r\n\r\n`;
 /** What an attacker hides behind a request: it must never be answered. */
 const hidden = `GET /livez HTTP/1.1\r\n${host}\r\n`;
-
-async function listen({ app }: TestApp): Promise<number> {
-	await app.listen({ host: "127.0.0.1", port: 0 });
-	return (app.server.address() as AddressInfo).port;
-}
-
-interface Exchange {
-	text: string;
-	/** The server ended the connection, without being asked to. */
-	closed: boolean;
-	tookMs: number;
-}
-
-/** Sends bytes, and collects what comes back until the server closes or `patienceMs` have passed. */
-async function exchange(port: number, bytes: string, patienceMs = 3000): Promise<Exchange> {
-	const began = performance.now();
-	const socket = connect(port, "127.0.0.1");
-	let text = "";
-	socket.on("data", (data) => {
-		text += data.toString("latin1");
-	});
-	socket.on("error", () => {});
-	const closing = once(socket, "close").then(() => true);
-	socket.write(bytes, "latin1");
-	const patience = new AbortController();
-	const closed = await Promise.race([closing, sleep(patienceMs, false, { signal: patience.signal })]);
-	patience.abort();
-	socket.destroy();
-	return { text, closed, tookMs: performance.now() - began };
-}
-
-/** One whole refusal in the house's shape, with the standard headers, and nothing after it. */
-function refusal(t: Test, { text, closed }: Exchange, statusCode: number, what: string): void {
-	const [head = "", body = ""] = text.split("\r\n\r\n");
-	t.match(head, new RegExp(`^HTTP/1\\.1 ${statusCode} `), what);
-	t.equal(text.match(/HTTP\/1\.1 /g)?.length, 1, `${what}: one answer`);
-	t.equal(closed, true, `${what}: the connection is closed`);
-	t.match(JSON.parse(body || "null"), { statusCode, code: /^[A-Z_]+$/, error: String, message: String }, what);
-	t.match(head, /\r\ncontent-type: application\/json; charset=utf-8/i, `H09: ${what}`);
-	t.match(head, /\r\nx-request-id: [\w.-]+/i, `H07: ${what}`);
-	for (const header of [
-		/\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'/i,
-		/\r\nx-content-type-options: nosniff/i,
-		/\r\nreferrer-policy: no-referrer/i,
-		/\r\nstrict-transport-security: max-age=/i,
-		/\r\ncache-control: no-store/i,
-	])
-		t.match(head, header, `H08: ${what}`);
-}
-
-/** Waits for a state that an event of another process or thread brings about. */
-async function until(state: () => boolean): Promise<void> {
-	for (let turn = 0; !state(); turn++) {
-		if (turn > 500) throw new Error("it did not come to that");
-		await sleep(10);
-	}
-}
 
 t.test("sockets", async (t) => {
 	const house = await testApp(t);
@@ -206,70 +142,4 @@ t.test("sockets", async (t) => {
 	await t.test("after all that the service is well", async (t) => {
 		t.equal((await house.login("root")).statusCode, 200);
 	});
-});
-
-/** Writes one byte every half second, and answers what came back when the server had enough. */
-async function drip(port: number, first: string, bytes: string): Promise<Exchange> {
-	const began = performance.now();
-	const socket: Socket = connect(port, "127.0.0.1");
-	let text = "";
-	let sent = 0;
-	socket.on("data", (data) => {
-		text += data.toString("latin1");
-	});
-	socket.on("error", () => {});
-	socket.write(first, "latin1");
-	const timer = setInterval(() => {
-		if (socket.writable) socket.write(bytes[sent++ % bytes.length] as string);
-	}, 500);
-	await once(socket, "close");
-	clearInterval(timer);
-	return { text, closed: true, tookMs: performance.now() - began };
-}
-
-t.test("H03: slow headers and a slow body are cut with 408, and nobody else waits", async (t) => {
-	const house = await testApp(t);
-	const port = await listen(house);
-	const began = performance.now();
-	const [headers, line, body, chunked] = await Promise.all([
-		drip(port, `GET /livez HTTP/1.1\r\n${host}X-A: `, "a"),
-		drip(port, "GET /", "a"),
-		drip(port, `${post}Content-Length: 1000\r\n\r\n`, "a"),
-		drip(port, `${post}Transfer-Encoding: chunked\r\n\r\n`, "1\r\na\r\n"),
-		(async () => {
-			await sleep(1000);
-			const { text, tookMs } = await exchange(port, `GET /livez HTTP/1.1\r\n${host}Connection: close\r\n\r\n`);
-			t.match(text, /^HTTP\/1\.1 200 OK/);
-			t.ok(tookMs < 2000, "others are answered at once");
-		})(),
-	]);
-	const about = (exchange: Exchange, seconds: number, what: string) => {
-		refusal(t, exchange, 408, what);
-		const took = exchange.tookMs / 1000;
-		t.ok(took >= seconds - 0.5 && took <= seconds + 2, `${what}: after ${took.toFixed(1)} s`);
-	};
-	about(headers, 10, "slow headers");
-	about(line, 10, "a slow request line");
-	about(body, 15, "a slow body");
-	about(chunked, 15, "a slow body in chunks");
-	t.ok(performance.now() - began < 20_000);
-	t.equal(house.services.passwords.stats().work.verify, 0, "none was read as a login");
-});
-
-t.test("a client that hangs up while its login waits frees its place", async (t) => {
-	const house = await testApp(t, { settings: { HASH_THREADS: "1", HASH_COST: "12" } });
-	const port = await listen(house);
-	const { passwords } = house.services;
-	const bytes = `${post}Content-Length: ${fields.length}\r\n\r\n${fields}`;
-	const sockets = Array.from({ length: 6 }, () => connect(port, "127.0.0.1"));
-	for (const socket of sockets) socket.on("error", () => {}).write(bytes);
-	await until(() => passwords.stats().waiting === 5);
-	for (const socket of sockets) socket.destroy();
-	await until(() => passwords.stats().waiting === 0);
-	t.equal(passwords.stats().work.verify, 0, "the first hash still runs: the others left without one");
-	await until(() => passwords.stats().running === 0);
-	t.ok(passwords.stats().work.verify <= 1, "and what ran ends in peace");
-	t.equal((await house.login("root")).statusCode, 200);
-	t.equal(house.logged.filter(({ level }) => Number(level) >= 50).length, 0, "nobody calls that a fault");
-	t.equal(house.logged.filter(({ msg }) => msg === "logged in").length, 1, "nobody was logged in who did not wait");
 });

@@ -20,7 +20,7 @@ function countVerifications({ services }: TestApp): () => number {
 	return () => count;
 }
 
-t.test("T26: every one of 10,000 interleaved requests of 20 users is answered for its sender", async (t) => {
+t.test(`T26: every one of ${rounds} interleaved requests of 20 users is answered for its sender`, async (t) => {
 	const { app, mint, claims } = await testApp(t, { logLevel: "fatal" });
 	await app.listen({ host: "127.0.0.1", port: 0 });
 	const { port } = app.server.address() as AddressInfo;

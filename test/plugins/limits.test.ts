@@ -34,6 +34,38 @@ t.test("limits", async (t) => {
 		t.equal((await app.inject({ method: "PATCH", url: "/nothing" })).statusCode, 404);
 	});
 
+	await t.test("H06: a body does not change what a path says about a method, or about itself", async (t) => {
+		const cases: [method: "POST" | "PUT" | "PATCH" | "DELETE", url: string, statusCode: number, allow?: string][] = [
+			["POST", "/protected", 405, "GET, HEAD"],
+			["PUT", "/me", 405, "GET, HEAD"],
+			["DELETE", "/livez", 405, "GET, HEAD"],
+			["POST", "/.well-known/jwks.json", 405, "GET, HEAD"],
+			["PUT", "/login", 405, "POST"],
+			["PATCH", "/login?a=b", 405, "POST"],
+			["DELETE", "/password", 405, "POST"],
+			["POST", "/nothing", 404],
+			["PUT", "/login/nothing", 404],
+		];
+		const { payload } = form({ username: "root", password: goodPassword });
+		const bodies: [type: string | undefined, payload: string][] = [
+			["application/x-www-form-urlencoded", payload],
+			["application/json", "{}"],
+			["text/plain", "text"],
+			["multipart/form-data; boundary=x", "--x--"],
+			["application/octet-stream", "a".repeat(20_000)],
+			[undefined, "x"],
+			[undefined, ""],
+		];
+		for (const [method, url, statusCode, allow] of cases)
+			for (const [type, payload] of bodies) {
+				const headers = type === undefined ? {} : { "content-type": type };
+				const answer = await app.inject({ method, url, headers, payload });
+				const what = `${method} ${url} with ${type}, ${payload.length} bytes`;
+				t.match(answer.json(), { statusCode, code: allow ? "METHOD_NOT_ALLOWED" : "NOT_FOUND" }, what);
+				t.equal(answer.headers.allow, allow, what);
+			}
+	});
+
 	await t.test("H06: no header or field overrides the method", async (t) => {
 		const { payload, headers } = form({ username: "root", password: goodPassword });
 		for (const name of ["x-http-method-override", "x-http-method", "x-method-override"]) {

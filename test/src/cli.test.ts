@@ -1,4 +1,5 @@
 /** The commands, called in this process: what each answers, in text and JSON, and what each refuses. */
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import t, { type Test } from "tap";
@@ -6,9 +7,9 @@ import { runCommand } from "../../src/cli/cli.ts";
 import { goodPassword } from "../support/app.ts";
 import { temporaryFolder } from "../support/stores.ts";
 
-/** A command line over one empty SQLite store. */
-function commandLine(t: Test) {
-	const environment = { DATA_DIR: join(temporaryFolder(t), "data"), HASH_COST: "10", HASH_THREADS: "1" };
+/** A command line over one SQLite store, which is not there yet. */
+function commandLine(t: Test, dataDir = join(temporaryFolder(t), "data")) {
+	const environment = { DATA_DIR: dataDir, HASH_COST: "10", HASH_THREADS: "1" };
 	t.intercept(process, "env", { value: environment });
 	return async (line: string, input = "") => {
 		t.intercept(process, "stdin", { value: Readable.from([Buffer.from(input)]), configurable: true });
@@ -115,4 +116,39 @@ t.test("what a command refuses ends with 1, wrong words with 2, and nothing is c
 	for (const [line, code, reason, input] of cases)
 		t.match(await cli(line, input), { code, stdout: "", stderr: reason }, line);
 	t.same(await cli("user list --json"), before);
+});
+
+t.test("only migrate and user add make a store: the others name DATA_DIR and leave no file behind", async (t) => {
+	const folder = temporaryFolder(t);
+	const absent = join(folder, "absent");
+	const empty = join(folder, "empty");
+	mkdirSync(empty);
+	const copy = join(folder, "copy.db");
+	const lines = [
+		`backup ${copy}`,
+		"user list",
+		"user disable root",
+		"user enable root",
+		"user delete root",
+		"user password root --password-stdin",
+		"user roles root",
+		"user roles root admin",
+	];
+	for (const dataDir of [absent, empty]) {
+		const cli = commandLine(t, dataDir);
+		for (const line of lines) {
+			const answer = await cli(line, goodPassword);
+			t.match(answer, { code: 1, stdout: "", stderr: /^gatehouse: .*DATA_DIR.*\n$/ }, line);
+			t.ok(answer.stderr.includes(dataDir), `${line}: says which folder`);
+			const json = await cli(`${line} --json`, goodPassword);
+			t.match({ exit: json.code, ...JSON.parse(json.stderr) }, { exit: 1, code: String, message: /DATA_DIR/ }, line);
+			t.same(readdirSync(folder, { recursive: true }), ["empty"], `${line}: nothing was made`);
+		}
+	}
+	t.match(await commandLine(t, absent)("migrate"), { code: 0 });
+	t.equal(existsSync(join(absent, "gatehouse.db")), true, "migrate makes one");
+	t.match(await commandLine(t, absent)(`backup ${copy}`), { code: 0 });
+	t.match(await commandLine(t, empty)("user add root --role admin --password-stdin", goodPassword), { code: 0 });
+	t.equal(existsSync(join(empty, "gatehouse.db")), true, "user add makes one");
+	t.match(await commandLine(t, empty)("user disable root"), { code: 1, stderr: /last administrator/ });
 });

@@ -11,12 +11,12 @@ import { type OpenStoreLocation, onEachStore } from "../support/stores.ts";
 
 const nextPassword = "walnut harbour sixteen lanterns";
 
-async function open(t: Test, openLocation: OpenStoreLocation) {
+async function open(t: Test, openLocation: OpenStoreLocation, threads = 2) {
 	const clock = createFakeClock();
 	const store = await openStore({ ...(await openLocation(t)), clock });
 	await store.migrate();
 	const users = createUsers({ store, clock, permissions: createPermissions({ store }), onPasswordReplaced: () => {} });
-	const settings = { threads: 2, maxWaitSeconds: 30, minLength: 15 };
+	const settings = { threads, maxWaitSeconds: 30, minLength: 15 };
 	const passwords = openPasswords({ ...settings, cost: 10 });
 	const dearer = openPasswords({ ...settings, cost: 11 });
 	t.teardown(async () => {
@@ -67,6 +67,21 @@ onEachStore((kind, openLocation) => {
 			await t.rejects(slow.check("racer", goodPassword), { code: "INVALID_CREDENTIALS" });
 		});
 
+		await t.test("a disabled account cannot change its password, and costs no hash", async (t) => {
+			const gone = await credentials.register("gone", goodPassword, ["user"]);
+			await users.setDisabled(gone, true);
+			const before = passwords.stats().work;
+			for (const [current, next] of [
+				[goodPassword, nextPassword],
+				["wrong", nextPassword],
+				[goodPassword, "short"],
+			] as const)
+				await t.rejects(credentials.change(gone, current, next), { code: "INVALID_TOKEN" });
+			t.match(passwords.stats().work, { hash: before.hash, verify: before.verify });
+			await users.setDisabled(gone, false);
+			t.match(await credentials.check("gone", goodPassword), { id: gone }, "the password is the same");
+		});
+
 		await t.test("L25: registering and resetting obey the policy, too", async (t) => {
 			await t.rejects(credentials.register("bob", "short", ["user"]), { code: "WEAK_PASSWORD" });
 			await t.rejects(credentials.register("margaret", "tern margaret violin seven", []), { code: "WEAK_PASSWORD" });
@@ -75,6 +90,7 @@ onEachStore((kind, openLocation) => {
 			await t.rejects(credentials.reset(id, "short"), { code: "WEAK_PASSWORD" });
 			await t.rejects(credentials.reset("nobody", nextPassword), { code: "USER_NOT_FOUND" });
 			await t.rejects(credentials.change("nobody", goodPassword, nextPassword), { code: "INVALID_TOKEN" });
+			await t.rejects(credentials.change("nobody", "wrong", "short"), { code: "INVALID_TOKEN" });
 			t.match(await credentials.check("ada", goodPassword), { id }, "the password is the same");
 		});
 
@@ -133,5 +149,49 @@ onEachStore((kind, openLocation) => {
 			t.match(await credentials.check("ada", goodPassword), { id });
 			await t.rejects(credentials.check("ada", nextPassword), { code: "INVALID_CREDENTIALS" });
 		});
+	});
+
+	t.test(`${kind}: L20: no login with the old password ends well after the change has`, async (t) => {
+		// One thread, so that what is queued behind the change's own hash is compared after the change.
+		const { users, passwords, credentials } = await open(t, openLocation, 1);
+		const id = await users.add("ada", await passwords.hash(goodPassword), ["user"]);
+		const ended: string[] = [];
+		let changed = false;
+		const logIn = async (time: string) => {
+			const outcome = await credentials.check("ada", goodPassword).then(
+				(user) => (user.id === id ? 200 : 500),
+				(error) => (error.code === "INVALID_CREDENTIALS" ? 401 : error),
+			);
+			ended.push(`${time}: ${outcome} ${changed ? "after" : "before"} the change`);
+		};
+		const logins = Array.from({ length: 5 }, () => logIn("earlier"));
+		const changing = createCredentials({
+			users,
+			passwords: {
+				...passwords,
+				hash(...args: Parameters<typeof passwords.hash>) {
+					const answer = passwords.hash(...args);
+					for (let turn = 0; turn < 10; turn++) logins.push(logIn("meanwhile"));
+					return answer;
+				},
+			},
+		});
+		await changing.change(id, goodPassword, nextPassword);
+		changed = true;
+		await Promise.all(logins);
+		t.same(ended, [
+			...Array.from({ length: 5 }, () => "earlier: 200 before the change"),
+			...Array.from({ length: 10 }, () => "meanwhile: 401 after the change"),
+		]);
+		t.match(await credentials.check("ada", nextPassword), { id });
+	});
+
+	t.test(`${kind}: L20: good logins that upgrade one hash at the same time are all good`, async (t) => {
+		const { users, passwords, dearer } = await open(t, openLocation);
+		const id = await users.add("ada", await passwords.hash(goodPassword), ["user"]);
+		const upgrading = createCredentials({ users, passwords: dearer });
+		const found = await Promise.all(Array.from({ length: 6 }, () => upgrading.check("ada", goodPassword)));
+		for (const user of found) t.match(user, { id });
+		t.match((await users.findCredentials({ id }))?.password.hash, /^\$2b\$11\$/);
 	});
 });

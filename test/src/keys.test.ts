@@ -1,5 +1,6 @@
 /** The key ring: which keys it refuses, how they lie in the store, and what happens when one leaves. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import t from "tap";
 import { seal, unseal } from "../../src/keys/seal.ts";
@@ -185,4 +186,52 @@ onEachStore((kind) => {
 			await expectRefused(t, house, token, time, /its kid is not in the ring/);
 		await expectAccepted(t, house, house.mint(house.claims(id)), id, "a token of the new key");
 	});
+
+	t.test(
+		`${kind}: a key that cannot be used is left out while the service runs, and stops the next start`,
+		async (t) => {
+			const house = await testApp(t, { store: kind });
+			const { store, keys, changes, users } = house.services;
+			const id = await house.addUser("ada");
+			const token = house.mint(house.claims(id));
+			await expectAccepted(t, house, token, id, "before");
+			const { kid } = keys.signing();
+			const planted: Record<string, [algorithm: string, sealed: string]> = {
+				nonsense: ["ES256", "no sealed key"],
+				empty: ["ES256", ""],
+				"another secret": ["ES256", seal(Buffer.alloc(32, 1), "another secret", pem(ec("P-256")))],
+				"another id": ["ES256", seal(sealingKey(house.services), kid, pem(ec("P-256")))],
+				weak: ["RS256", seal(sealingKey(house.services), "weak", pem(rsa(1024)))],
+			};
+			await store.db.transaction().execute(async (transaction) => {
+				await store.announce(transaction, "keys");
+				for (const [kid, [algorithm, private_key_sealed]] of Object.entries(planted))
+					await transaction
+						.insertInto("signing_keys")
+						.values({ kid, algorithm, state: "retiring", private_key_sealed, created_at: 1 })
+						.execute();
+			});
+			await changes.poll();
+			const bad = house.logged.filter(({ level }) => Number(level) >= 50);
+			t.same(bad.map((line) => line.kid).sort(), Object.keys(planted).sort(), "each is one error in the log");
+			for (const line of bad) t.equal(line.msg, "a signing key cannot be used");
+			t.notMatch(house.rawLog(), /cannot follow|does not answer/);
+			t.equal(changes.reachable(), true);
+			t.equal(keys.signing().kid, kid, "the good key signs on");
+			t.match(JSON.parse(keys.keySet().body).keys, [{ kid }]);
+			t.equal(JSON.parse(keys.keySet().body).keys.length, 1, "and only that one is shown");
+			await expectAccepted(t, house, token, id, "remembered");
+			await expectAccepted(t, house, house.mint(house.claims(id)), id, "a new token");
+
+			await users.setDisabled(id, true);
+			const began = performance.now();
+			while ((await house.get("/protected", token)).statusCode === 200 && performance.now() - began < 5000)
+				await sleep(20);
+			t.ok(performance.now() - began < 1000, "disabled accounts are heard of within a second all the same");
+			await expectRefused(t, house, token, "its live token");
+			t.not(await refusalToStart(house), "", "a start over such a store is refused");
+			await store.db.deleteFrom("signing_keys").where("kid", "!=", kid).execute();
+			t.equal(await refusalToStart(house), "", "and goes well without them");
+		},
+	);
 });

@@ -29,6 +29,20 @@ t.test("1,024 bytes after normalisation are the limit", async (t) => {
 	t.throws(() => normalizePassword("\u{1f600}".repeat(257)), refused);
 });
 
+t.test("H13: what is over 3,072 bytes as typed is refused before NFC, whose time grows with its square", async (t) => {
+	const calls = t.capture(String.prototype, "normalize", String.prototype.normalize);
+	t.equal(normalizePassword("\u3000".repeat(1024)), " ".repeat(1024), "3,072 bytes can become 1,024");
+	t.equal(calls().length, 1, "so that a call would be seen");
+	for (const [what, password] of [
+		["3,073 bytes", `${"\u3000".repeat(1024)}a`],
+		["3,075 bytes", "\u3000".repeat(1025)],
+		["marks in the wrong order", "\u0315".repeat(4080) + "\u0316".repeat(4080)],
+		["16 KB", "a".repeat(16_384)],
+	] as const)
+		t.throws(() => normalizePassword(password), refused, what);
+	t.strictSame(calls(), [], "none was normalised");
+});
+
 t.test("up to 72 bytes bcrypt gets the password itself", async (t) => {
 	for (const password of ["a", "a".repeat(72), "\u00e9".repeat(36)])
 		t.same(encodePassword(password), { input: password, scheme: "bcrypt" });

@@ -1,0 +1,67 @@
+/**
+ * `npm run bench [-- FIGURE…] [--rounds N]`: measures, prints a table, writes bench/results/latest.json.
+ * A missed bar is a result and ends with 0; only a measurement that broke ends with 1.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { flood } from "./figures/flood.ts";
+import { refusals } from "./figures/refusals.ts";
+import { requestFigures } from "./figures/requests.ts";
+import { start } from "./figures/start.ts";
+import { generator } from "./load.ts";
+import type { Row } from "./measure.ts";
+import { canPin } from "./processes.ts";
+
+const figures = [...requestFigures, flood, refusals, start];
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string" } } });
+const names = figures.map(({ name }) => name);
+const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+const unknown = positionals.filter((name) => !names.includes(name));
+if (unknown.length > 0 || (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0))) {
+	console.error(`npm run bench [-- FIGURE…] [--rounds N]\nFigures: ${names.join(", ")}`);
+	process.exit(2);
+}
+
+const conditions = {
+	date: new Date().toISOString(),
+	node: process.version,
+	processor: `${cpus()[0]?.model ?? "unknown"}, ${cpus().length} cores`,
+	load: `${generator}, ${canPin ? "on another core than the server" : "not bound to a core"}`,
+	// What others do on this machine: it should be near 0.
+	loadAverageBefore: loadavg()[0],
+};
+const begin = performance.now();
+const rows: Row[] = [];
+for (const figure of figures) {
+	if (positionals.length > 0 && !positionals.includes(figure.name)) continue;
+	const count = rounds ?? figure.rounds;
+	process.stderr.write(`${figure.name}, ${count} rounds: `);
+	rows.push(...(await figure.run(count, () => process.stderr.write("."))));
+	process.stderr.write("\n");
+}
+
+const minutes = ((performance.now() - begin) / 60_000).toFixed(1);
+console.log(`\n${table(rows)}\n`);
+const circumstances = { ...conditions, loadAverageAfter: loadavg()[0] };
+const listed = Object.entries(circumstances).map((pair) => pair.join(": "));
+console.log(`Medians, in brackets the quartiles. ${listed.join("; ")}.`);
+const folder = join(import.meta.dirname, "results");
+mkdirSync(folder, { recursive: true });
+writeFileSync(join(folder, "latest.json"), `${JSON.stringify({ ...circumstances, minutes, rows }, null, "\t")}\n`);
+console.log(`Took ${minutes} minutes. The values of every round: bench/results/latest.json`);
+
+/** Markdown, readable as it stands. */
+function table(all: readonly Row[]): string {
+	const verdict = (met: boolean | undefined) => (met === undefined ? "" : met ? "met" : "NOT MET");
+	const cells = [
+		["figure", "measured", "bar", "", "in absolute numbers"],
+		...all.map(({ figure, measured, bar, met, detail }) => [figure, measured, bar, verdict(met), detail]),
+	];
+	const widths = cells[0]?.map((_, column) => Math.max(3, ...cells.map((row) => row[column]?.length ?? 0))) ?? [];
+	const [head = "", ...body] = cells.map(
+		(row) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`,
+	);
+	return [head, `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...body].join("\n");
+}

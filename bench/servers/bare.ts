@@ -1,0 +1,21 @@
+/** Bare Fastify: the answer of `/protected`, and no plugin, no hook, no setting. */
+import type { AddressInfo } from "node:net";
+import Fastify from "fastify";
+import { answerQuestions } from "./questions.ts";
+
+const app = Fastify();
+app.get("/protected", {
+	schema: {
+		response: {
+			200: {
+				type: "object",
+				properties: { message: { type: "string" } },
+				required: ["message"],
+				additionalProperties: false,
+			},
+		},
+	},
+	handler: async () => ({ message: "Protected route for user: AAAAAAAAAAAAAAAAAAAAAA" }),
+});
+await app.listen({ host: "127.0.0.1", port: Number(process.env.PORT ?? 0) });
+answerQuestions(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`);
