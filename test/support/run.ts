@@ -148,5 +148,7 @@ process.exit(
 			console.log("\n0 passed, 1 failed");
 			return 1;
 		})
-		.finally(() => rmSync(folder, { recursive: true, force: true })),
+		.finally(() => {
+			for (const path of [folder, `${folder}-program`]) rmSync(path, { recursive: true, force: true });
+		}),
 );
