@@ -20,6 +20,7 @@ export function createCredentials({ users, passwords }: { users: Users; password
 	async function check(username: string, given: string, signal?: AbortSignal): Promise<User> {
 		const name = canonicalUsername(username);
 		const normalized = passwords.normalize(given);
+		passwords.assertRoom();
 		const found = await users.findCredentials({ username: name });
 		const enabled = found?.disabled === false ? found : undefined;
 		const matches = await passwords.verify(normalized, enabled?.password, signal);

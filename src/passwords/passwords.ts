@@ -90,6 +90,9 @@ export function openPasswords(settings: PasswordSettings) {
 			return !stored.hash.startsWith(`$2b$${cost}$`);
 		},
 
+		/** Throws BUSY where a check would be refused now: before the store is asked for what could not be checked anyway. */
+		assertRoom: pool.assertRoom,
+
 		/** The queue and the work so far, in hashes at the current cost: for metrics, and for tests of equal work. */
 		stats: pool.stats,
 

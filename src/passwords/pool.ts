@@ -68,6 +68,11 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 		return (ahead * meanSeconds) / slots;
 	}
 
+	/** Refuses what would wait too long. */
+	function assertRoom(): void {
+		if (closed || expectedWaitSeconds() > settings.maxWaitSeconds) throw new errors.BUSY();
+	}
+
 	function startNext(): void {
 		if (running.size >= slots) return;
 		const task = waiting.shift();
@@ -97,6 +102,9 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 	}
 
 	return {
+		/** Throws BUSY where a task would be refused now, for callers that have work to do before they bring one. */
+		assertRoom,
+
 		/**
 		 * Runs a task of worker.ts in a thread, first come, first served. `work` is what it is expected to take, in hashes at
 		 * the current cost. Throws BUSY where it would wait longer than `maxWaitSeconds`, and the signal's reason when that
@@ -109,7 +117,7 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 			signal?: AbortSignal,
 		): Promise<Awaited<ReturnType<Tasks[Name]>>> {
 			signal?.throwIfAborted();
-			if (closed || expectedWaitSeconds() > settings.maxWaitSeconds) throw new errors.BUSY();
+			assertRoom();
 			const task: Task = {
 				name,
 				argument,
