@@ -142,14 +142,23 @@ t.test("sqlite: under another process's lock reading goes on, and writing is 503
 	const house = await testApp(t, { location });
 	const { get, login } = house;
 	const token = await house.tokenFor("root");
+	// The write alone is timed: before it come the dictionary and two hashes, which take what the machine takes.
+	const { users } = house.services;
+	const { replacePassword } = users;
+	let tookMs = Number.NaN;
+	users.replacePassword = async (...values) => {
+		const began = performance.now();
+		return replacePassword(...values).finally(() => {
+			tookMs = performance.now() - began;
+		});
+	};
 	const release = lock(location);
 	try {
-		const began = performance.now();
-		const change = changePassword(house, token).then((answer) => ({ answer, tookMs: performance.now() - began }));
+		const change = changePassword(house, token);
 		t.equal((await get("/protected", token)).statusCode, 200);
 		t.equal((await get("/livez")).statusCode, 200);
 		t.equal((await get("/readyz")).statusCode, 200);
-		const { answer, tookMs } = await change;
+		const answer = await change;
 		unavailable(t, answer, tookMs, "password");
 		t.equal((await login("root")).statusCode, 200, "a login only reads");
 	} finally {
