@@ -1,11 +1,12 @@
 /**
  * Who sent the request. Two names: `app.authenticate`, the plain preHandler, and `app.requires({ … })`, which makes
- * the stricter ones. Behind either of them `request.principal` is there; on any other route it throws.
+ * every other one. Behind either of them `request.principal` is there; on any other route it throws.
  */
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
 import fp from "fastify-plugin";
-import type { Needs } from "../src/access.ts";
+import type { Needs, TokenLocation } from "../src/access.ts";
 import { errors } from "../src/errors.ts";
+import { type FoundToken, findToken } from "../src/presented.ts";
 import { type Principal, refuse } from "../src/tokens.ts";
 
 /** A preHandler that lets only some requests through, and says which. */
@@ -19,12 +20,16 @@ declare module "fastify" {
 	interface FastifyInstance {
 		/** Lets requests with a valid access token through, others get 401 (RFC 6750 section 3). */
 		authenticate: Guard;
-		/** Makes a guard that also asks for permissions; without them it answers 403. */
+		/** Makes a guard that asks for more, or for something else. */
 		requires(needs: Needs): Guard;
 	}
 	interface FastifyRequest {
-		/** Who sent the request, as its verified token says. Throws on a route that does not authenticate. */
+		/** Who sent the request, as its verified token says. Throws where no token came, or no guard looked for one. */
 		readonly principal: Principal;
+		/** The same, or `undefined` where an optional guard found no token. */
+		findPrincipal(): Principal | undefined;
+		/** Where the token was: answers go the same way. */
+		tokenLocation: TokenLocation | null;
 		/** Set by the guard; read `principal` instead. */
 		verifiedPrincipal: Principal | null;
 	}
@@ -32,7 +37,8 @@ declare module "fastify" {
 
 export default fp(
 	async (app) => {
-		const { changes, revocations, tokens } = app.services;
+		const { changes, clock, config, csrf, refresh, revocations, tokens } = app.services;
+		app.decorateRequest("tokenLocation", null);
 		app.decorateRequest("verifiedPrincipal", null);
 		app.decorateRequest("principal", {
 			getter() {
@@ -41,12 +47,15 @@ export default fp(
 				return this.verifiedPrincipal;
 			},
 		});
+		app.decorateRequest("findPrincipal", function (this: FastifyRequest) {
+			return this.verifiedPrincipal ?? undefined;
+		});
 
-		const requires = ({ permissions }: Needs): Guard => {
+		const requires = (needs: Needs): Guard => {
 			const guard = (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction) => {
 				let pending: Promise<void> | undefined;
 				try {
-					pending = check(request, permissions);
+					pending = check(request, needs);
 				} catch (error) {
 					return done(error as Error);
 				}
@@ -54,42 +63,57 @@ export default fp(
 				if (pending === undefined) done();
 				else pending.then(() => done(), done);
 			};
-			return Object.assign(guard, { needs: Object.freeze({ permissions: [...permissions] }) });
+			return Object.assign(guard, { needs: Object.freeze({ ...needs }) });
 		};
 		app.decorate("requires", requires);
-		app.decorate("authenticate", requires({ permissions: [] }));
+		app.decorate("authenticate", requires({}));
 
-		function check(request: FastifyRequest, permissions: readonly string[]): Promise<void> | undefined {
+		function check(request: FastifyRequest, needs: Needs): Promise<void> | undefined {
 			const held = changes.hold();
-			if (held) return held.then(() => check(request, permissions));
+			if (held) return held.then(() => check(request, needs));
 			if (!changes.fresh()) throw new errors.STORE_UNAVAILABLE();
-			const found = app.verifyAccessToken(request, bearerToken(request));
-			if (found instanceof Promise) return found.then((principal) => admit(request, principal, permissions));
-			admit(request, found, permissions);
+			const presented = findToken(request, needs.kind ?? "access", needs.locations ?? config.tokenLocations);
+			if (presented === undefined) {
+				if (needs.optional) return undefined;
+				throw new errors.AUTHENTICATION_REQUIRED();
+			}
+			const found =
+				presented.kind === "access" ? app.verifyAccessToken(request, presented.token) : verifyRefresh(presented.token);
+			if (found instanceof Promise) return found.then((principal) => admit(request, principal, presented, needs));
+			admit(request, found, presented, needs);
 			return undefined;
 		}
 
-		/** The checks that time and administrators can change: made on every request, never remembered. */
-		function admit(request: FastifyRequest, principal: Principal, permissions: readonly string[]): void {
+		async function verifyRefresh(token: string): Promise<Principal> {
+			return tokens.refreshPrincipal(await refresh.present(token));
+		}
+
+		/** The checks that time, administrators and the route can change: made on every request, never remembered. */
+		function admit(request: FastifyRequest, principal: Principal, presented: FoundToken, needs: Needs): void {
 			if (tokens.hasExpired(principal)) refuse("it has expired");
-			if (revocations.hasAccount(principal.id)) refuse(`its account ${principal.id} is disabled or deleted`);
+			if (revocations.has(principal)) refuse(`its session ${principal.sessionId} or its account was ended`);
+			if (presented.cookies) checkCsrf(request, principal, presented);
+			const { permissions = [], fresh = false, maxAge = Number.POSITIVE_INFINITY } = needs;
+			if ((fresh && !principal.fresh) || clock.now() - principal.authenticatedAt > maxAge)
+				throw new errors.FRESH_TOKEN_REQUIRED();
 			if (!permissions.every((permission) => principal.permissions.includes(permission)))
 				throw new errors.INSUFFICIENT_PERMISSIONS({ cause: new Error(`account ${principal.id}`) });
+			request.tokenLocation = presented.location;
 			request.verifiedPrincipal = principal;
 		}
+
+		/** A browser adds cookies by itself: whoever changes something has to show that the page knows the session too. */
+		function checkCsrf(request: FastifyRequest, { sessionId }: Principal, { location }: FoundToken): void {
+			if (safeMethods.has(request.method)) return;
+			const { origin, "sec-fetch-site": site, "x-csrf-token": header } = request.headers;
+			if (location === "cookie" && origin === undefined && site === undefined) throw new errors.CROSS_ORIGIN_REFUSED();
+			const value = header ?? (request.body as { csrf_token?: unknown } | null | undefined)?.csrf_token;
+			if (typeof value !== "string" || value === "") throw new errors.CSRF_TOKEN_REQUIRED();
+			if (!csrf.matches(sessionId, value)) throw new errors.CSRF_TOKEN_MISMATCH();
+		}
 	},
-	{ name: "auth", dependencies: ["services", "errors", "jwt"] },
+	{ name: "auth", dependencies: ["services", "errors", "jwt", "cookies"] },
 );
 
-/**
- * The token of the Authorization header (RFC 6750 section 2.1), the only place where one is looked for.
- *
- * @throws AUTHENTICATION_REQUIRED where no Bearer token came
- */
-function bearerToken({ headers: { authorization } }: FastifyRequest): string {
-	if (authorization === undefined) throw new errors.AUTHENTICATION_REQUIRED();
-	if (authorization.startsWith("Bearer ")) return authorization.slice(7);
-	const [scheme = "", token = "", ...rest] = authorization.split(" ");
-	if (scheme.toLowerCase() !== "bearer") throw new errors.AUTHENTICATION_REQUIRED();
-	return rest.length === 0 ? token : refuse("the Authorization header has more than a scheme and a token");
-}
+/** Methods that change nothing (RFC 9110 section 9.2.1). */
+const safeMethods = new Set(["GET", "HEAD", "OPTIONS"]);

@@ -1,5 +1,6 @@
 /** Bodies: the strict form and JSON, and only on routes that name them in `schema.consumes`. */
 import formbody from "@fastify/formbody";
+import type { TSchema } from "@sinclair/typebox";
 import type { preParsingHookHandler } from "fastify";
 import fp from "fastify-plugin";
 import { errors } from "../src/errors.ts";
@@ -40,7 +41,7 @@ export default fp(
 			const check: preParsingHookHandler = ({ headers }, _reply, payload, done) => {
 				// Clients may send a Content-Type without a body: then it means nothing.
 				const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
-				const isMeant = body === undefined && isEmpty;
+				const isMeant = isEmpty && (body === undefined || isOptional(body as TSchema));
 				if (isMeant || takes(consumes, headers["content-type"])) done(null, payload);
 				else done(new errors.UNSUPPORTED_MEDIA_TYPE());
 			};
@@ -49,6 +50,9 @@ export default fp(
 	},
 	{ name: "form", dependencies: ["errors"] },
 );
+
+/** Whether a schema of a body also takes none. */
+const isOptional = ({ anyOf = [] }: TSchema): boolean => (anyOf as TSchema[]).some(({ type }) => type === "null");
 
 /** Whether a Content-Type header names one of the types, in UTF-8 and without decoration (RFC 9110 section 8.3). */
 function takes(types: readonly string[] | undefined, header: string | undefined): boolean {

@@ -1,22 +1,24 @@
 /** `POST /login`: a form with username and password in, a signed access token out. */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
-import { formOrJson, NoQuery, refusals } from "../src/schemas.ts";
+import { errors } from "../src/errors.ts";
+import { formOrJson, NoQuery, refusals, TokenAnswer } from "../src/schemas.ts";
 
-const Login = Type.Object({ username: Type.String(), password: Type.String() }, { additionalProperties: false });
-
-/** RFC 6749 section 5.1. */
-const TokenAnswer = Type.Object(
+const Login = Type.Object(
 	{
-		access_token: Type.String(),
-		token_type: Type.Literal("Bearer"),
-		expires_in: Type.Integer({ description: "Seconds" }),
+		username: Type.String(),
+		password: Type.String(),
+		delivery: Type.Optional(
+			Type.Union([Type.Literal("body"), Type.Literal("cookie")], {
+				description: "Where the tokens go: into the answer, or into cookies where TOKEN_LOCATIONS has them",
+			}),
+		),
 	},
 	{ additionalProperties: false },
 );
 
 export default async function login(app: App) {
-	const { config, credentials, tokens } = app.services;
+	const { config, credentials } = app.services;
 
 	app.post("/login", {
 		config: { access: "public" },
@@ -43,15 +45,13 @@ export default async function login(app: App) {
 			},
 		},
 		handler: async (request, reply) => {
-			const { username, password } = request.body;
-			const user = await credentials.check(username, password, reply.hungUp());
-			const claims = tokens.claimsFor(user);
-			request.log.info({ user: user.id, session: claims.sid, address: request.ip }, "logged in");
-			return {
-				access_token: app.signAccessToken(claims),
-				token_type: "Bearer" as const,
-				expires_in: config.accessTokenSeconds,
-			};
+			const { username, password, delivery = "body" } = request.body;
+			if (delivery === "cookie" && !config.tokenLocations.includes("cookie"))
+				throw new errors.VALIDATION_FAILED("body/delivery: cookies are off (TOKEN_LOCATIONS)");
+			const device = { userAgent: request.headers["user-agent"], address: request.ip };
+			const { user, session } = await credentials.login(username, password, device, reply.hungUp());
+			request.log.info({ user: user.id, session: session.id, address: request.ip }, "logged in");
+			return reply.giveTokens({ user, session, fresh: true, refresh: true, delivery });
 		},
 	});
 }

@@ -1,10 +1,10 @@
 /** `POST /password`: change your own password. */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
-import { formOrJson, NoQuery, refusals } from "../src/schemas.ts";
+import { csrfField, formOrJson, NoQuery, refusals } from "../src/schemas.ts";
 
 const Change = Type.Object(
-	{ current_password: Type.String(), new_password: Type.String() },
+	{ current_password: Type.String(), new_password: Type.String(), ...csrfField },
 	{ additionalProperties: false },
 );
 
@@ -15,7 +15,7 @@ export default async function password(app: App) {
 		config: { access: "authenticated" },
 		preHandler: app.authenticate,
 		schema: {
-			summary: "Change your own password",
+			summary: "Change your own password; your other sessions end",
 			tags: ["account"],
 			consumes: formOrJson,
 			querystring: NoQuery,
@@ -38,8 +38,9 @@ export default async function password(app: App) {
 		},
 		handler: async (request, reply) => {
 			const { current_password, new_password } = request.body;
-			await credentials.change(request.principal.id, current_password, new_password, reply.hungUp());
-			request.log.info({ user: request.principal.id, address: request.ip }, "password changed");
+			const { id: userId, sessionId } = request.principal;
+			await credentials.change({ userId, sessionId }, current_password, new_password, reply.hungUp());
+			request.log.info({ user: userId, address: request.ip }, "password changed");
 			return reply.code(204).send(null);
 		},
 	});

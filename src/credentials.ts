@@ -1,15 +1,24 @@
 /** Username and password: the check at login, and every way a password is set. */
 import { errors } from "./errors.ts";
 import type { Passwords, StoredPassword } from "./passwords/passwords.ts";
+import type { Device, Session, Sessions } from "./sessions/sessions.ts";
 import { canonicalUsername } from "./usernames.ts";
 import type { Credentials, User, Users } from "./users.ts";
 
 export type CredentialService = ReturnType<typeof createCredentials>;
 
-/** Builds the service over the accounts and the hashing pool. */
-export function createCredentials({ users, passwords }: { users: Users; passwords: Passwords }) {
+/** Builds the service over the accounts, their sessions and the hashing pool. */
+export function createCredentials({
+	users,
+	sessions,
+	passwords,
+}: {
+	users: Users;
+	sessions: Sessions;
+	passwords: Passwords;
+}) {
 	/**
-	 * The account that this username and password belong to.
+	 * Begins a session for the account that this username and password belong to.
 	 *
 	 * Unknown, disabled and wrong take the same work and give the same answer. A stored hash that is not what would
 	 * be written today is replaced on the way.
@@ -17,7 +26,12 @@ export function createCredentials({ users, passwords }: { users: Users; password
 	 * @param signal aborts while the check waits for its turn.
 	 * @throws INVALID_USERNAME, INVALID_PASSWORD, INVALID_CREDENTIALS, BUSY, STORE_UNAVAILABLE
 	 */
-	async function check(username: string, given: string, signal?: AbortSignal): Promise<User> {
+	async function login(
+		username: string,
+		given: string,
+		device: Device,
+		signal?: AbortSignal,
+	): Promise<{ user: User; session: Session }> {
 		const name = canonicalUsername(username);
 		const normalized = passwords.normalize(given);
 		passwords.assertRoom();
@@ -27,11 +41,15 @@ export function createCredentials({ users, passwords }: { users: Users; password
 		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: refusal(found) });
 		const password = await upgrade(enabled, normalized, signal);
 		const user = await users.find(enabled.id);
-		// Last: what changed while the hash was computed. A new password, or another login's upgrade, decides anew.
-		const now = await users.findCredentials({ id: enabled.id });
-		if (now && now.password.hash !== password.hash) return check(username, given, signal);
-		if (!user || !now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
-		return user;
+		if (!user) throw new errors.INVALID_CREDENTIALS({ cause: refusal(undefined) });
+		const session = await sessions.begin(user.id, device);
+		// Last, when the session is there: what was changed before could not end it, what changes from now on does.
+		const now = await users.findCredentials({ id: user.id });
+		if (now?.disabled === false && now.password.hash === password.hash) return { user, session };
+		await sessions.end(session.id);
+		if (!now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
+		// A new password, or another login's upgrade of its hash: decide anew.
+		return login(username, given, device, signal);
 	}
 
 	/**
@@ -46,23 +64,42 @@ export function createCredentials({ users, passwords }: { users: Users; password
 	}
 
 	/**
-	 * Changes an account's own password.
+	 * Changes an account's own password and ends its other sessions.
 	 *
 	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, WEAK_PASSWORD, BUSY
 	 */
-	async function change(userId: string, current: string, next: string, signal?: AbortSignal): Promise<void> {
-		const found = await users.findCredentials({ id: userId });
-		if (!found || found.disabled)
-			throw new errors.INVALID_TOKEN({ cause: new Error("the account is disabled or gone") });
+	async function change(
+		{ userId, sessionId }: { userId: string; sessionId: string },
+		current: string,
+		next: string,
+		signal?: AbortSignal,
+	): Promise<void> {
+		const found = await owner(userId);
 		await passwords.checkPolicy(next, found.username);
 		if (!(await passwords.verify(current, found.password, signal))) throw new errors.INVALID_CURRENT_PASSWORD();
-		const replaced = await users.replacePassword(found, await passwords.hash(next, signal), { sameSecret: false });
+		const replaced = await users.replacePassword(found, await passwords.hash(next, signal), sessionId);
 		// Somebody changed it, or a login upgraded its hash, while ours was computed: then the check counts for nothing.
-		if (!replaced) return change(userId, current, next, signal);
+		if (!replaced) return change({ userId, sessionId }, current, next, signal);
 	}
 
 	/**
-	 * Sets an account's password without asking for the old one: for administrators.
+	 * Checks the password of an account that is already known: to confirm who is there.
+	 *
+	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, BUSY
+	 */
+	async function confirm(userId: string, given: string, signal?: AbortSignal): Promise<void> {
+		const found = await owner(userId);
+		if (!(await passwords.verify(given, found.password, signal))) throw new errors.INVALID_CURRENT_PASSWORD();
+	}
+
+	async function owner(userId: string): Promise<Credentials> {
+		const found = await users.findCredentials({ id: userId });
+		if (found && !found.disabled) return found;
+		throw new errors.INVALID_TOKEN({ cause: new Error("the account is disabled or gone") });
+	}
+
+	/**
+	 * Sets an account's password without asking for the old one, and ends its sessions: for administrators.
 	 *
 	 * @throws USER_NOT_FOUND, INVALID_PASSWORD, WEAK_PASSWORD, BUSY
 	 */
@@ -70,11 +107,11 @@ export function createCredentials({ users, passwords }: { users: Users; password
 		const found = await users.findCredentials({ id: userId });
 		if (!found) throw new errors.USER_NOT_FOUND();
 		await passwords.checkPolicy(next, found.username);
-		const replaced = await users.replacePassword(found, await passwords.hash(next), { sameSecret: false });
+		const replaced = await users.replacePassword(found, await passwords.hash(next));
 		if (!replaced) return reset(userId, next);
 	}
 
-	return { check, register, change, reset };
+	return { login, register, change, confirm, reset };
 
 	/**
 	 * Replaces an outdated hash of a password that was just right, and answers what should be stored now. A busy pool or a
@@ -84,7 +121,7 @@ export function createCredentials({ users, passwords }: { users: Users; password
 		if (!passwords.isOutdated(found.password)) return found.password;
 		try {
 			const next = await passwords.hash(password, signal);
-			const replaced = await users.replacePassword(found, next, { sameSecret: true });
+			const replaced = await users.upgradeHash(found, next);
 			return replaced ? next : found.password;
 		} catch (error) {
 			if (!(error instanceof errors.BUSY) && !(error instanceof errors.STORE_UNAVAILABLE)) throw error;

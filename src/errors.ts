@@ -20,8 +20,8 @@ interface CatalogueEntry {
 	doc: string;
 	/** Seconds for the Retry-After header (RFC 9110 section 10.2.3). */
 	retryAfter?: number;
-	/** The error parameter of WWW-Authenticate (RFC 6750 section 3); `bare` where no token came. */
-	challenge?: "bare" | "invalid_token" | "insufficient_scope";
+	/** The error parameter of WWW-Authenticate (RFC 6750 section 3, RFC 9470 section 3); `bare` where no token came. */
+	challenge?: "bare" | "invalid_token" | "insufficient_scope" | "insufficient_user_authentication";
 }
 
 /** Every code, in the order of its status. */
@@ -35,6 +35,11 @@ export const catalogue = {
 		statusCode: 400,
 		message: "The request is malformed",
 		doc: "The path, the body or the HTTP framing cannot be read: bad percent-encoding, bad JSON, bad UTF-8, two Host or Authorization headers.",
+	},
+	TWO_CREDENTIALS: {
+		statusCode: 400,
+		message: "Send the token in one place: the Authorization header or the form",
+		doc: "A token came in the Authorization header and another one in the form (RFC 6750 section 2).",
 	},
 	INVALID_USERNAME: {
 		statusCode: 400,
@@ -70,9 +75,15 @@ export const catalogue = {
 	},
 	INVALID_TOKEN: {
 		statusCode: 401,
-		message: "The access token is not valid",
-		doc: "The token is malformed, forged, expired, meant for another service, or its account is disabled or gone. The log knows which. Log in again.",
+		message: "The token is not valid",
+		doc: "The token is malformed, forged, expired, revoked, of the wrong kind, meant for another service, or its session or account has ended. The log knows which. Refresh, or log in again.",
 		challenge: "invalid_token",
+	},
+	FRESH_TOKEN_REQUIRED: {
+		statusCode: 401,
+		message: "This needs your password again: POST /reauthenticate",
+		doc: "The token is good, but the route asks for one for which the password was given, or was given recently. POST /reauthenticate gives one.",
+		challenge: "insufficient_user_authentication",
 	},
 	INSUFFICIENT_PERMISSIONS: {
 		statusCode: 403,
@@ -90,6 +101,16 @@ export const catalogue = {
 		message: "Requests from another origin are refused",
 		doc: "The Sec-Fetch-Site or Origin header says that a page of another site sent the request.",
 	},
+	CSRF_TOKEN_REQUIRED: {
+		statusCode: 403,
+		message: "With cookies this needs the header X-CSRF-Token, or the form field csrf_token",
+		doc: "A token cookie came with a request that changes something, and the value of the cookie __Host-csrf was not repeated in the header or the field.",
+	},
+	CSRF_TOKEN_MISMATCH: {
+		statusCode: 403,
+		message: "The value in X-CSRF-Token or csrf_token belongs to another session",
+		doc: "The value that was repeated is not the one of this session. Read the cookie __Host-csrf again.",
+	},
 	NOT_FOUND: {
 		statusCode: 404,
 		message: "Nothing is here",
@@ -104,6 +125,11 @@ export const catalogue = {
 		statusCode: 404,
 		message: "No account has this username",
 		doc: "The account that was named does not exist.",
+	},
+	SESSION_NOT_FOUND: {
+		statusCode: 404,
+		message: "You have no session with this id",
+		doc: "The session that was named has ended, never was, or is another account's.",
 	},
 	REQUEST_TIMEOUT: {
 		statusCode: 408,

@@ -1,22 +1,83 @@
 /**
- * Whose tokens are refused although they have not expired: a short list in memory, so that no request costs a query.
- * It holds disabled and deleted accounts for as long as a token of theirs can live.
+ * Whose tokens are refused although they have not expired, in memory, so that no request costs a query: disabled and
+ * deleted accounts, ended sessions, and single tokens. Each is kept for as long as a token it concerns can live.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Transaction } from "kysely";
+import type { Schema } from "./store/schema.ts";
 import type { Store } from "./store/store.ts";
-import { longestTokenSeconds } from "./tokens.ts";
+import { longestTokenSeconds, type Principal, toleranceSeconds } from "./tokens.ts";
 
 /** By how much the clock of a replica that issues tokens may be ahead of the store's. */
 const clockMarginSeconds = 300;
+/** Rows that one statement writes or deletes: few enough that nobody waits for it. */
+const step = 500;
+/** Rows that one statement reads, and entries of the map that are looked at in one go. */
+const page = 10_000;
 
 export type Revocations = ReturnType<typeof createRevocations>;
 
-/** Builds the list over the store. Call `load` before use and whenever the topic `accounts` changes. */
+/** Builds the list over the table `revocations` and the state of the accounts. Call both loads when their topics change. */
 export function createRevocations({ store }: { store: Store }) {
 	let accounts: ReadonlySet<string> = new Set();
+	/** When each revoked `sid` or `jti` may be forgotten, in epoch seconds. */
+	const ids = new Map<string, number>();
+	/** Everything up to this version of the topic is in the map. */
+	let seen = 0;
+
+	/** Reads what was revoked since the last call. What this process has once known it keeps until its time. */
+	async function load(): Promise<void> {
+		const { revocations: version } = await store.versions();
+		// A store that was restored from a backup counts on from an earlier version.
+		let after = { seq: version < seen ? 0 : seen, id: "" };
+		for (let more = true; more; ) {
+			const rows = await store.db
+				.selectFrom("revocations")
+				.select(["id", "ends_at", "seq"])
+				.where(({ eb, refTuple, tuple }) => eb(refTuple("seq", "id"), ">", tuple(after.seq, after.id)))
+				.orderBy("seq")
+				.orderBy("id")
+				.limit(page)
+				.execute();
+			for (const { id, ends_at } of rows) ids.set(id, Math.max(ends_at, ids.get(id) ?? 0));
+			after = rows.at(-1) ?? after;
+			more = rows.length === page;
+		}
+		seen = version;
+	}
+
+	/**
+	 * Writes ids inside the caller's transaction. `load` has to follow, so that this process knows them too.
+	 *
+	 * @param seq what announcing the topic `revocations` in the same transaction answered.
+	 */
+	async function add(
+		transaction: Transaction<Schema>,
+		seq: number,
+		revoked: readonly { id: string; accessUntil: number }[],
+	): Promise<void> {
+		for (let start = 0; start < revoked.length; start += step) {
+			const values = revoked.slice(start, start + step).map(({ id, accessUntil }) => ({
+				id,
+				ends_at: accessUntil + toleranceSeconds + clockMarginSeconds,
+				seq,
+			}));
+			await transaction
+				.insertInto("revocations")
+				.values(values)
+				.onConflict((conflict) =>
+					conflict.column("id").doUpdateSet((row) => ({ ends_at: row.ref("excluded.ends_at"), seq })),
+				)
+				.execute();
+		}
+	}
 
 	return {
-		/** Reads the list from the store. */
-		async load(): Promise<void> {
+		load,
+		add,
+
+		/** Reads the disabled and deleted accounts. */
+		async loadAccounts(): Promise<void> {
 			const since = (await store.now()) - longestTokenSeconds - clockMarginSeconds;
 			const rows = await store.db
 				.selectFrom("users")
@@ -27,7 +88,41 @@ export function createRevocations({ store }: { store: Store }) {
 			accounts = new Set(rows.map(({ id }) => id));
 		},
 
-		/** Whether tokens of this account are refused. */
-		hasAccount: (userId: string): boolean => accounts.has(userId),
+		/** Whether this token is refused although it has not expired. */
+		has: ({ id, sessionId, tokenId }: Pick<Principal, "id" | "sessionId" | "tokenId">): boolean =>
+			accounts.has(id) || ids.has(sessionId) || ids.has(tokenId),
+
+		/** Refuses one access token from now on, here at once and everywhere within a second. */
+		async revokeToken({ tokenId, expiresAt }: Pick<Principal, "tokenId" | "expiresAt">): Promise<void> {
+			await store.db.transaction().execute(async (transaction) => {
+				const seq = await store.announce(transaction, "revocations");
+				await add(transaction, seq, [{ id: tokenId, accessUntil: expiresAt }]);
+			});
+			await load();
+		},
+
+		/** Deletes up to 500 rows whose tokens have all expired; answers how many. */
+		async purge(): Promise<number> {
+			const over = store.db
+				.selectFrom("revocations")
+				.select("id")
+				.where("ends_at", "<=", store.nowExpression())
+				.limit(step);
+			const { numDeletedRows } = await store.db.deleteFrom("revocations").where("id", "in", over).executeTakeFirst();
+			return Number(numDeletedRows);
+		},
+
+		/** Forgets the ids whose tokens have all expired, in short turns. */
+		async forget(): Promise<void> {
+			const now = await store.now();
+			let looked = 0;
+			for (const [id, endsAt] of ids) {
+				if (endsAt <= now) ids.delete(id);
+				if (++looked % page === 0) await nextTurn();
+			}
+		},
+
+		/** How many ids are in memory. */
+		size: (): number => ids.size,
 	};
 }

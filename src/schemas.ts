@@ -1,9 +1,29 @@
 /** Schemas that several routes share. One schema gives the type, the validation and the API page. */
-import { type TSchema, Type } from "@sinclair/typebox";
+import { type TProperties, type TSchema, Type } from "@sinclair/typebox";
 import { catalogue, type ErrorCode } from "./errors.ts";
 
 /** `schema.consumes` of a route that takes a posted form, and JSON under the same schema. */
 export const formOrJson = ["application/x-www-form-urlencoded", "application/json"];
+
+/** The hidden field of a form that a browser posts with cookies: the same as the header X-CSRF-Token. */
+export const csrfField = { csrf_token: Type.Optional(Type.String()) };
+
+/** `schema.body` of a route that can do without one. */
+export const optionalBody = <Fields extends TProperties>(fields: Fields) =>
+	Type.Union([Type.Object(fields, { additionalProperties: false }), Type.Null()]);
+
+/** Tokens, as they are given (RFC 6749 section 5.1). In cookies, the answer holds everything but the tokens. */
+export const TokenAnswer = Type.Object(
+	{
+		access_token: Type.Optional(Type.String()),
+		token_type: Type.Literal("Bearer"),
+		expires_in: Type.Integer({ description: "Seconds until the access token expires" }),
+		refresh_token: Type.Optional(Type.String()),
+		refresh_expires_in: Type.Optional(Type.Integer({ description: "Seconds until the refresh token expires" })),
+		csrf_token: Type.Optional(Type.String({ description: "With cookies: what to repeat in X-CSRF-Token" })),
+	},
+	{ additionalProperties: false },
+);
 
 /** `schema.querystring` of a route that takes no query: what should be in the body must not be in a URL (ASVS 14.2.1). */
 export const NoQuery = Type.Object({}, { additionalProperties: false });

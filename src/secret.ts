@@ -24,3 +24,9 @@ export function openSecret({ secret, dataDir }: Config): string {
 /** A 256-bit key for one purpose: HKDF-SHA-256 over the root secret with the purpose as its info. */
 export const deriveKey = (secret: string, purpose: string): Buffer =>
 	Buffer.from(hkdfSync("sha256", secret, "", `gatehouse ${purpose}`, 32));
+
+/** The keys for one purpose, of SECRET and of SECRET_PREVIOUS: the first one protects what is new, all of them open. */
+export function deriveKeys(config: Config, purpose: string): [Buffer, ...Buffer[]] {
+	const previous = config.secretPrevious === undefined ? [] : [deriveKey(config.secretPrevious, purpose)];
+	return [deriveKey(openSecret(config), purpose), ...previous];
+}

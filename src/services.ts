@@ -4,16 +4,24 @@ import { createChanges } from "./changes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { createCredentials } from "./credentials.ts";
+import { inSteps, openHousekeeping } from "./housekeeping.ts";
 import { createKeys } from "./keys/keys.ts";
 import type { Log } from "./log.ts";
 import { openPasswords } from "./passwords/passwords.ts";
 import { createPermissions } from "./permissions.ts";
 import { createReadiness } from "./readiness.ts";
 import { createRevocations } from "./revocations.ts";
-import { deriveKey, openSecret } from "./secret.ts";
+import { deriveKey, deriveKeys, openSecret } from "./secret.ts";
+import { createCsrf } from "./sessions/csrf.ts";
+import { createRefresh } from "./sessions/refresh.ts";
+import { createRefreshTokens } from "./sessions/refresh-token.ts";
+import { createSessions } from "./sessions/sessions.ts";
 import { openStore } from "./store/store.ts";
 import { createTokens } from "./tokens.ts";
 import { createUsers } from "./users.ts";
+
+/** How often what is over is deleted. */
+const purgeSeconds = 60;
 
 export type Services = Awaited<ReturnType<typeof openServices>>;
 
@@ -25,10 +33,13 @@ export async function openAccounts(config: Config, clock: Clock = systemClock) {
 		clock,
 	});
 	const permissions = createPermissions({ store });
+	const revocations = createRevocations({ store });
+	const sessions = createSessions({ store, revocations, config });
 	const users = createUsers({
 		store,
 		clock,
 		permissions,
+		sessions,
 		onPasswordReplaced: (username) => forgetInitialPassword(config, username),
 	});
 	const passwords = openPasswords({
@@ -37,10 +48,12 @@ export async function openAccounts(config: Config, clock: Clock = systemClock) {
 		maxWaitSeconds: config.hashMaxWaitSeconds,
 		minLength: config.passwordMinLength,
 	});
-	const credentials = createCredentials({ users, passwords });
+	const credentials = createCredentials({ users, sessions, passwords });
 	return {
 		store,
 		permissions,
+		revocations,
+		sessions,
 		users,
 		passwords,
 		credentials,
@@ -60,7 +73,7 @@ export async function openAccounts(config: Config, clock: Clock = systemClock) {
 export async function openServices(config: Config, { log, clock = systemClock }: { log: Log; clock?: Clock }) {
 	const accounts = await openAccounts(config, clock);
 	try {
-		const { store } = accounts;
+		const { store, revocations, sessions, users } = accounts;
 		await store.migrate();
 		const keys = createKeys({
 			store,
@@ -74,28 +87,45 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 		});
 		await keys.ensureActive();
 		const bootstrapped: Bootstrap = await bootstrap(config, accounts);
-		const revocations = createRevocations({ store });
 		const changes = createChanges({
 			store,
 			reload: {
-				accounts: revocations.load,
+				accounts: revocations.loadAccounts,
 				keys: () => keys.load((kid, error) => log.error({ kid, err: error }, "a signing key cannot be used")),
+				revocations: revocations.load,
 			},
 			maxStalenessSeconds: config.revocationMaxStalenessSeconds,
 			log,
 		});
 		await changes.start();
+		const housekeeping = openHousekeeping({
+			log,
+			chores: [
+				{ name: "sessions", everySeconds: purgeSeconds, run: () => inSteps(sessions.purge) },
+				{ name: "revocations", everySeconds: purgeSeconds, run: () => inSteps(revocations.purge) },
+				{ name: "revocations in memory", everySeconds: purgeSeconds, run: revocations.forget },
+			],
+		});
 		return {
 			...accounts,
+			clock,
 			config,
 			log,
 			keys,
-			revocations,
 			changes,
 			bootstrapped,
+			refresh: createRefresh({
+				sessions,
+				users,
+				refreshTokens: createRefreshTokens(deriveKeys(config, "refresh tokens")),
+				graceSeconds: config.refreshGraceSeconds,
+				log,
+			}),
+			csrf: createCsrf(deriveKeys(config, "csrf")),
 			tokens: createTokens({ config, keys, clock }),
 			readiness: createReadiness({ changes }),
 			async close(): Promise<void> {
+				await housekeeping.close();
 				await changes.close();
 				await accounts.close();
 			},

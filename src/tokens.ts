@@ -7,6 +7,8 @@ import type { Config } from "./config/config.ts";
 import { errors } from "./errors.ts";
 import type { Keys, VerificationKey } from "./keys/keys.ts";
 import { randomId } from "./random.ts";
+import type { PresentedRefresh } from "./sessions/refresh.ts";
+import type { Session } from "./sessions/sessions.ts";
 import type { User } from "./users.ts";
 
 /** Seconds by which the clocks of two machines may differ (RFC 7519 section 4.1.4). A constant, not a setting. */
@@ -26,6 +28,8 @@ export interface AccessClaims {
 	exp: number;
 	nbf: number;
 	iat: number;
+	/** When the password was last given (RFC 9068 section 2.2.1). */
+	auth_time: number;
 	jti: string;
 	sid: string;
 	client_id: string;
@@ -37,6 +41,8 @@ export interface AccessClaims {
 
 /** Who sent a request, as its verified token says. Frozen, because requests with the same token share it. */
 export interface Principal {
+	/** Which kind of token it was; a refresh token carries no roles and no permissions. */
+	readonly kind: "access" | "refresh";
 	/** The account: `sub`. */
 	readonly id: string;
 	readonly sessionId: string;
@@ -46,10 +52,14 @@ export interface Principal {
 	readonly permissions: readonly string[];
 	/** Whether the password was given for this very token. */
 	readonly fresh: boolean;
+	/** When the password was last given, in epoch seconds. */
+	readonly authenticatedAt: number;
 	/** Epoch seconds. */
 	readonly issuedAt: number;
 	/** Epoch seconds. */
 	readonly expiresAt: number;
+	/** Of a refresh token: what `refresh.renew` takes. */
+	readonly presented?: PresentedRefresh;
 }
 
 export type Tokens = ReturnType<typeof createTokens>;
@@ -57,21 +67,26 @@ export type Tokens = ReturnType<typeof createTokens>;
 /** Builds the rules from the configuration and the key ring. */
 export function createTokens({ config, keys, clock }: { config: Config; keys: Keys; clock: Clock }) {
 	return {
-		/** The claims of a new access token for a session that has just begun with a password. */
-		claimsFor(user: User): AccessClaims {
+		/**
+		 * The claims of a new access token. It never outlives its session.
+		 *
+		 * @param fresh whether the password was given for this very token.
+		 */
+		claimsFor(user: User, session: Session, { fresh }: { fresh: boolean }): AccessClaims {
 			const now = clock.now();
 			return {
 				iss: config.issuer,
 				sub: user.id,
 				aud: config.audience,
-				exp: now + config.accessTokenSeconds,
+				exp: Math.min(now + config.accessTokenSeconds, session.absoluteExpiresAt),
 				nbf: now,
 				iat: now,
+				auth_time: session.authenticatedAt,
 				jti: randomId(),
-				sid: randomId(),
+				sid: session.id,
 				client_id: config.clientId,
 				type: "access",
-				fresh: true,
+				fresh,
 				roles: user.roles,
 				permissions: user.permissions,
 			};
@@ -113,11 +128,12 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 		 */
 		principal(claims: unknown): Principal {
 			if (!isObject(claims)) return refuse("its payload is not an object");
-			const { iss, sub, aud, exp, nbf, iat, jti, sid, client_id, type, fresh, roles, permissions } = claims;
+			const { iss, sub, aud, exp, nbf, iat, auth_time, jti, sid, client_id, type, fresh, roles, permissions } = claims;
 			if (iss !== config.issuer) refuse("iss is not this service");
 			if (!isAudience(aud) || ![aud].flat().some((one) => config.audience.includes(one)))
 				refuse("aud does not hold this service");
-			if (!isTime(exp) || !isTime(nbf) || !isTime(iat)) return refuse("exp, nbf or iat is not a time");
+			if (!isTime(exp) || !isTime(nbf) || !isTime(iat) || !isTime(auth_time))
+				return refuse("exp, nbf, iat or auth_time is not a time");
 			if (!isId(sub) || !isId(jti) || !isId(sid) || !isId(client_id))
 				return refuse("sub, jti, sid or client_id is not an id");
 			if (type !== "access") refuse("type is not access");
@@ -125,6 +141,7 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 			if (!isTexts(roles) || !isTexts(permissions)) return refuse("roles or permissions is not a list");
 			if (Math.max(nbf, iat) > clock.now() + toleranceSeconds) refuse("it is not valid yet");
 			return Object.freeze({
+				kind: "access",
 				id: sub,
 				sessionId: sid,
 				tokenId: jti,
@@ -132,8 +149,28 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 				roles: Object.freeze(roles),
 				permissions: Object.freeze(permissions),
 				fresh,
+				authenticatedAt: auth_time,
 				issuedAt: iat,
 				expiresAt: exp,
+			});
+		},
+
+		/** Who a refresh token stands for: the account and its session, without roles and permissions. */
+		refreshPrincipal: (presented: PresentedRefresh): Principal => {
+			const { id, userId, generation, authenticatedAt, refreshedAt, expiresAt } = presented.session;
+			return Object.freeze({
+				kind: "refresh",
+				id: userId,
+				sessionId: id,
+				tokenId: `${id}.${generation}`,
+				clientId: config.clientId,
+				roles: [],
+				permissions: [],
+				fresh: false,
+				authenticatedAt,
+				issuedAt: refreshedAt,
+				expiresAt,
+				presented,
 			});
 		},
 

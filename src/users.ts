@@ -1,10 +1,11 @@
 /** Accounts: who exists, under which name, with which stored password, and whether the account is disabled. */
-import type { Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import type { Clock } from "./clock.ts";
 import { errors } from "./errors.ts";
 import type { StoredPassword } from "./passwords/passwords.ts";
 import type { Grants, Permissions } from "./permissions.ts";
 import { randomId } from "./random.ts";
+import type { Sessions } from "./sessions/sessions.ts";
 import type { Schema } from "./store/schema.ts";
 import { isUniqueViolation, type Store } from "./store/store.ts";
 import { canonicalUsername } from "./usernames.ts";
@@ -35,11 +36,13 @@ export function createUsers({
 	store,
 	clock,
 	permissions,
+	sessions,
 	onPasswordReplaced,
 }: {
 	store: Store;
 	clock: Clock;
 	permissions: Permissions;
+	sessions: Sessions;
 	/** Called with the username after a password was replaced or its account deleted. */
 	onPasswordReplaced: (username: string) => void;
 }) {
@@ -61,13 +64,14 @@ export function createUsers({
 	}
 
 	/** Changes that could lock everybody out, or that end tokens: one at a time, told to all processes. */
-	async function guarded(change: (transaction: Transaction<Schema>) => Promise<void>): Promise<void> {
-		await store.db.transaction().execute(async (transaction) => {
-			await store.announce(transaction, "accounts");
-			const before = await countAdministrators(transaction);
-			await change(transaction);
-			if (before > 0 && (await countAdministrators(transaction)) === 0) throw new errors.LAST_ADMINISTRATOR();
-		});
+	async function guarded(
+		transaction: Transaction<Schema>,
+		change: (transaction: Transaction<Schema>) => Promise<void>,
+	): Promise<void> {
+		await store.announce(transaction, "accounts");
+		const before = await countAdministrators(transaction);
+		await change(transaction);
+		if (before > 0 && (await countAdministrators(transaction)) === 0) throw new errors.LAST_ADMINISTRATOR();
 	}
 
 	return {
@@ -167,45 +171,51 @@ export function createUsers({
 		},
 
 		/**
-		 * Stores another password, if the one that the caller has seen is still there.
+		 * Stores another hash of the same password, if the one that the caller has seen is still there.
 		 *
 		 * @returns false where somebody else replaced it meanwhile; theirs stays.
 		 */
-		async replacePassword(
-			{ id, username, password: seen }: Credentials,
-			next: StoredPassword,
-			{ sameSecret }: { sameSecret: boolean },
-		): Promise<boolean> {
-			const result = await store.db
-				.updateTable("users")
-				.set({
-					password_hash: next.hash,
-					password_scheme: next.scheme,
-					...(sameSecret ? {} : { password_changed_at: clock.now() }),
-				})
-				.where("id", "=", id)
-				.where("password_hash", "=", seen.hash)
-				.executeTakeFirst();
-			const replaced = result.numUpdatedRows > 0n;
-			if (replaced && !sameSecret) onPasswordReplaced(username);
+		async upgradeHash(seen: Credentials, next: StoredPassword): Promise<boolean> {
+			return storeHash(store.db, seen, next, {});
+		},
+
+		/**
+		 * Stores another password, if the one that the caller has seen is still there, and ends the account's sessions.
+		 *
+		 * @param keepSessionId a session that goes on: the one that changed the password.
+		 * @returns false where somebody else replaced it meanwhile; theirs stays, and so do the sessions.
+		 */
+		async replacePassword(seen: Credentials, next: StoredPassword, keepSessionId?: string): Promise<boolean> {
+			let replaced = false;
+			await sessions.endAll(seen.id, {
+				...(keepSessionId === undefined ? {} : { except: keepSessionId }),
+				alongWith: async (transaction) => {
+					replaced = await storeHash(transaction, seen, next, { password_changed_at: clock.now() });
+					return replaced;
+				},
+			});
+			if (replaced) onPasswordReplaced(seen.username);
 			return replaced;
 		},
 
 		/**
-		 * Disables or enables an account. Its live tokens are refused by every process within a second.
+		 * Disables or enables an account. Disabling ends its sessions; every process refuses its live tokens within a second.
 		 *
 		 * @throws LAST_ADMINISTRATOR
 		 */
 		async setDisabled(id: string, disabled: boolean): Promise<void> {
 			const at = disabled ? await store.now() : null;
-			await guarded(async (transaction) => {
-				await transaction
-					.updateTable("users")
-					.set({ disabled_at: at })
-					.where("id", "=", id)
-					.where("disabled_at", disabled ? "is" : "is not", null)
-					.execute();
-			});
+			const change = (transaction: Transaction<Schema>) =>
+				guarded(transaction, async () => {
+					await transaction
+						.updateTable("users")
+						.set({ disabled_at: at })
+						.where("id", "=", id)
+						.where("disabled_at", disabled ? "is" : "is not", null)
+						.execute();
+				});
+			if (!disabled) return store.db.transaction().execute(change);
+			await sessions.endAll(id, { alongWith: (transaction) => change(transaction).then(() => true) });
 		},
 
 		/**
@@ -214,24 +224,44 @@ export function createUsers({
 		 * @throws UNKNOWN_ROLE, LAST_ADMINISTRATOR
 		 */
 		async setRoles(id: string, roles: readonly string[]): Promise<void> {
-			await guarded((transaction) => permissions.assign(transaction, id, roles));
+			await store.db
+				.transaction()
+				.execute((transaction) => guarded(transaction, () => permissions.assign(transaction, id, roles)));
 		},
 
 		/**
-		 * Deletes an account. Its id is kept, so that its live tokens are refused and nobody gets the id again.
+		 * Deletes an account and its sessions. Its id is kept, so that its live tokens are refused and nobody gets it again.
 		 *
 		 * @throws LAST_ADMINISTRATOR
 		 */
 		async delete({ id, username }: User): Promise<void> {
 			const at = await store.now();
-			await guarded(async (transaction) => {
-				const result = await transaction.deleteFrom("users").where("id", "=", id).executeTakeFirst();
-				if (result.numDeletedRows === 0n) return;
-				await transaction.insertInto("deleted_users").values({ id, deleted_at: at }).execute();
-			});
+			await store.db.transaction().execute((transaction) =>
+				guarded(transaction, async () => {
+					const result = await transaction.deleteFrom("users").where("id", "=", id).executeTakeFirst();
+					if (result.numDeletedRows === 0n) return;
+					await transaction.insertInto("deleted_users").values({ id, deleted_at: at }).execute();
+				}),
+			);
 			onPasswordReplaced(username);
 		},
 	};
+}
+
+/** Stores a hash where the one that was seen is still there, and says whether it was. */
+async function storeHash(
+	db: Kysely<Schema>,
+	{ id, password: seen }: Credentials,
+	next: StoredPassword,
+	more: { password_changed_at?: number },
+): Promise<boolean> {
+	const { numUpdatedRows } = await db
+		.updateTable("users")
+		.set({ password_hash: next.hash, password_scheme: next.scheme, ...more })
+		.where("id", "=", id)
+		.where("password_hash", "=", seen.hash)
+		.executeTakeFirst();
+	return numUpdatedRows > 0n;
 }
 
 async function countAdministrators(transaction: Transaction<Schema>): Promise<number> {

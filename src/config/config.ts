@@ -109,6 +109,8 @@ function complete(values: { -readonly [K in Key]: Config[K] }, sources: Sources,
 				"SECRET is required with PostgreSQL: the same one on every replica, made with: openssl rand -base64 32",
 			);
 	}
+	if (values.refreshIdleDays > values.refreshAbsoluteDays)
+		problems.push("REFRESH_IDLE_DAYS must not be longer than REFRESH_ABSOLUTE_DAYS");
 	if ((values.bootstrapUsername === undefined) !== (values.bootstrapPassword === undefined))
 		problems.push("BOOTSTRAP_USERNAME and BOOTSTRAP_PASSWORD go together; set both or neither");
 	return Object.freeze(values);

@@ -83,6 +83,13 @@ export const settings = {
 		fallbackDoc: "made in DATA_DIR/secret with SQLite",
 		secret: true,
 	}),
+	secretPrevious: optional({
+		name: "SECRET_PREVIOUS",
+		doc: "The secret before SECRET, while what it protected is still around.",
+		parse: parse.secret,
+		fallbackDoc: "none",
+		secret: true,
+	}),
 	signingAlgorithm: setting({
 		name: "SIGNING_ALGORITHM",
 		doc: "`ES256`, `RS256` or `EdDSA`.",
@@ -94,6 +101,37 @@ export const settings = {
 		doc: "How long an access token is good, 30 to 86400.",
 		parse: parse.integer(30, 86400),
 		fallback: 900,
+	}),
+	refreshIdleDays: setting({
+		name: "REFRESH_IDLE_DAYS",
+		doc: "A session that is not refreshed for so long ends, 1 to 365.",
+		parse: parse.integer(1, 365),
+		fallback: 30,
+	}),
+	refreshAbsoluteDays: setting({
+		name: "REFRESH_ABSOLUTE_DAYS",
+		doc: "A session ends so long after its login, however often it is refreshed, 1 to 3650.",
+		parse: parse.integer(1, 3650),
+		fallback: 90,
+	}),
+	refreshGraceSeconds: setting({
+		name: "REFRESH_GRACE_SECONDS",
+		doc: "How long the refresh token before the newest one still gets that same newest one, 0 to 60.",
+		parse: parse.integer(0, 60),
+		fallback: 10,
+	}),
+	tokenLocations: setting<readonly ("header" | "cookie")[]>({
+		name: "TOKEN_LOCATIONS",
+		doc: "Where tokens may come: `header`, `cookie` or `header,cookie`. With cookies a browser can log in at /login.",
+		parse: parse.someOf("header", "cookie"),
+		fallback: ["header"],
+	}),
+	redirectHosts: setting<readonly string[]>({
+		name: "REDIRECT_HOSTS",
+		doc: "Other hosts to which a login page may send the browser on (`app.example.com`; `.example.com` for every host under it), by https, separated by commas.",
+		parse: parse.hosts,
+		fallback: [],
+		fallbackDoc: "none",
 	}),
 	bootstrapUsername: optional({
 		name: "BOOTSTRAP_USERNAME",

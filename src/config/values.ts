@@ -28,6 +28,15 @@ export const oneOf =
 		return word;
 	};
 
+/** At least one of a few words, separated by commas. */
+export const someOf =
+	<const Word extends string>(...words: Word[]) =>
+	(value: string): readonly Word[] => {
+		const items = list(value).map(oneOf(...words));
+		if (items.length === 0) throw new Refusal(`must name at least one of ${words.join(", ")}`);
+		return [...new Set(items)];
+	};
+
 /** `on` or `off`. */
 export const onOff = (value: string): boolean => oneOf("on", "off")(value) === "on";
 
@@ -122,5 +131,14 @@ function holdsEveryIpv4Address(address: string, bits: number): boolean {
 export const origins = (value: string): readonly string[] =>
 	list(value).map((item) => {
 		if (URL.parse(item)?.origin !== item) throw new Refusal("takes origins such as https://app.example.com");
+		return item;
+	});
+
+/** Host names, each alone or with a leading dot for every host under it. No port, no path: the answer is always https. */
+export const hosts = (value: string): readonly string[] =>
+	list(value).map((item) => {
+		const name = item.replace(/^\./, "");
+		const isName = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(name) && URL.parse(`https://${name}`)?.host === name;
+		if (!isName) throw new Refusal("takes host names in lower case such as app.example.com or .example.com");
 		return item;
 	});

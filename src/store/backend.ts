@@ -1,8 +1,7 @@
 /** What SQLite and PostgreSQL each bring; `store.ts` makes a Store of either. */
 import { join } from "node:path";
-import type { Dialect, Kysely } from "kysely";
+import type { Dialect, RawBuilder } from "kysely";
 import type { StoreKind } from "./migrations.ts";
-import type { Schema } from "./schema.ts";
 
 /** The file of a SQLite store. */
 export const sqliteFile = (dataDir: string): string => join(dataDir, "gatehouse.db");
@@ -14,8 +13,8 @@ export interface Backend {
 	readonly setting: "DATA_DIR" | "DATABASE_URL";
 	/** Connections of their own, on which a statement fails with STORE_UNAVAILABLE after `patienceMs`. */
 	dialect(patienceMs: number): Dialect;
-	/** See `Store.now`. */
-	now(db: Kysely<Schema>): Promise<number>;
+	/** See `Store.nowExpression`. */
+	nowExpression(): RawBuilder<number>;
 	/** See `Store.backup`. */
 	backup(file: string): Promise<void>;
 }

@@ -106,5 +106,40 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 					.execute();
 			},
 		},
+
+		"0002-sessions-and-revocations": {
+			async up(db: Kysely<Schema>) {
+				await strict(
+					db.schema
+						.createTable("sessions")
+						.addColumn("id", "text", (column) => column.notNull().primaryKey())
+						.addColumn("user_id", "text", (column) => column.notNull().references("users.id").onDelete("cascade"))
+						.addColumn("generation", integer, (column) => column.notNull())
+						.addColumn("user_agent", "text")
+						.addColumn("address", "text", (column) => column.notNull())
+						.addColumn("created_at", integer, (column) => column.notNull())
+						.addColumn("authenticated_at", integer, (column) => column.notNull())
+						.addColumn("refreshed_at", integer, (column) => column.notNull())
+						.addColumn("expires_at", integer, (column) => column.notNull())
+						.addColumn("absolute_expires_at", integer, (column) => column.notNull())
+						.addColumn("access_until", integer, (column) => column.notNull()),
+				).execute();
+				await db.schema.createIndex("sessions_by_user").on("sessions").column("user_id").execute();
+				await db.schema.createIndex("sessions_by_end").on("sessions").column("expires_at").execute();
+
+				await strict(
+					db.schema
+						.createTable("revocations")
+						.addColumn("id", "text", (column) => column.notNull().primaryKey())
+						.addColumn("ends_at", integer, (column) => column.notNull())
+						.addColumn("seq", integer, (column) => column.notNull()),
+				).execute();
+				await db.schema.createIndex("revocations_by_seq").on("revocations").columns(["seq", "id"]).execute();
+				await db.schema.createIndex("revocations_by_end").on("revocations").column("ends_at").execute();
+
+				await db.insertInto("changes").values({ topic: "revocations", version: 0 }).execute();
+				await db.insertInto("role_permissions").values({ role: "admin", permission: "tokens:introspect" }).execute();
+			},
+		},
 	};
 }

@@ -23,12 +23,7 @@ export function createPostgresBackend({ databaseUrl }: { databaseUrl: string }):
 			new PostgresDialect({
 				pool: guard(createPool(databaseUrl, patienceMs)),
 			}),
-		async now(db) {
-			const { rows } = await sql<{
-				now: number;
-			}>`select floor(extract(epoch from clock_timestamp()))::bigint as now`.execute(db);
-			return (rows[0] as { now: number }).now;
-		},
+		nowExpression: () => sql<number>`floor(extract(epoch from clock_timestamp()))::bigint`,
 		async backup() {
 			const message =
 				'backup copies a SQLite store. For PostgreSQL use pg_dump, for example: pg_dump --format=custom --file=gatehouse.dump "$DATABASE_URL"';

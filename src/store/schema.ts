@@ -48,8 +48,40 @@ export interface SigningKeysTable {
 	created_at: number;
 }
 
+/** A login that can still be refreshed. It has one row, however many tokens it was given; an ended one has none. */
+export interface SessionsTable {
+	/** The `sid` of its tokens. */
+	id: string;
+	user_id: string;
+	/** How often it was refreshed: the one number that tells its newest refresh token from all earlier ones. */
+	generation: number;
+	/** What the client said of itself at the login; not to be trusted. */
+	user_agent: string | null;
+	/** From where it was begun. */
+	address: string;
+	created_at: number;
+	/** When the password was last given. */
+	authenticated_at: number;
+	refreshed_at: number;
+	/** The end by idleness, moved by each refresh, never past `absolute_expires_at`. */
+	expires_at: number;
+	/** The end whatever happens, fixed at the login. */
+	absolute_expires_at: number;
+	/** When the last access token it was given expires. */
+	access_until: number;
+}
+
+/** Ids (`sid` or `jti`) whose access tokens are refused although they have not expired. */
+export interface RevocationsTable {
+	id: string;
+	/** From then on no token with this id can live, and the row may go. */
+	ends_at: number;
+	/** The version of the topic `revocations` with which it was written, so that readers ask only for what is new. */
+	seq: number;
+}
+
 /** What replicas poll for. */
-export type ChangeTopic = "accounts" | "keys";
+export type ChangeTopic = "accounts" | "keys" | "revocations";
 
 /** One row a topic: its version grows with every committed change. */
 export interface ChangesTable {
@@ -65,5 +97,7 @@ export interface Schema {
 	role_permissions: RolePermissionsTable;
 	user_roles: UserRolesTable;
 	signing_keys: SigningKeysTable;
+	sessions: SessionsTable;
+	revocations: RevocationsTable;
 	changes: ChangesTable;
 }

@@ -14,6 +14,7 @@ import {
 	SqliteAdapter,
 	SqliteIntrospector,
 	SqliteQueryCompiler,
+	sql,
 } from "kysely";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../clock.ts";
@@ -35,7 +36,7 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 			createIntrospector: (db) => new SqliteIntrospector(db),
 			createQueryCompiler: () => new SqliteQueryCompiler(),
 		}),
-		now: async () => clock.now(),
+		nowExpression: () => sql<number>`${clock.now()}`,
 		backup: (target) => copyDatabase(file, target),
 	};
 }

@@ -3,7 +3,7 @@
  * same promises, whichever it is.
  */
 import { existsSync } from "node:fs";
-import { Kysely, sql, type Transaction } from "kysely";
+import { Kysely, type RawBuilder, sql, type Transaction } from "kysely";
 import { Migrator } from "kysely/migration";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
@@ -25,14 +25,16 @@ export interface Store {
 	readonly db: Kysely<Schema>;
 	/** Epoch seconds that replicas may compare: PostgreSQL's clock, the injected clock with SQLite. */
 	now(): Promise<number>;
+	/** The same inside a statement, so that asking for the time costs no question of its own. */
+	nowExpression(): RawBuilder<number>;
 	/** Applies the pending migrations, each once even when several processes start together; returns their names. */
 	migrate(): Promise<string[]>;
 	/**
 	 * Increments a topic's version inside the caller's transaction. The row stays locked until that commits, so
 	 * versions become visible in order: a reader that saw version n has missed no change up to n. Announce several
-	 * topics in alphabetical order, or two transactions can wait for each other.
+	 * topics in alphabetical order, or two transactions can wait for each other. Answers the new version.
 	 */
-	announce(transaction: Transaction<Schema>, topic: ChangeTopic): Promise<void>;
+	announce(transaction: Transaction<Schema>, topic: ChangeTopic): Promise<number>;
 	/** The version of every topic, in one cheap query. */
 	versions(): Promise<Record<ChangeTopic, number>>;
 	/**
@@ -74,16 +76,22 @@ export async function openStore({
 	return {
 		kind: backend.kind,
 		db,
-		now: () => backend.now(db),
+		async now() {
+			const { rows } = await sql<{ now: number }>`select ${backend.nowExpression()} as now`.execute(db);
+			return (rows[0] as { now: number }).now;
+		},
+		nowExpression: () => backend.nowExpression(),
 		migrate: () => migrate(backend),
 		async announce(transaction, topic) {
-			const { numUpdatedRows } = await transaction
+			const row = await transaction
 				.updateTable("changes")
-				.set((row) => ({ version: row("version", "+", 1) }))
+				.set((changes) => ({ version: changes("version", "+", 1) }))
 				.where("topic", "=", topic)
+				.returning("version")
 				.executeTakeFirst();
 			// Without its row a topic would stay silent, and other replicas would never hear of a disabled account.
-			if (numUpdatedRows !== 1n) throw new Error(`The table changes has no row for ${topic}`);
+			if (!row) throw new Error(`The table changes has no row for ${topic}`);
+			return row.version;
 		},
 		async versions() {
 			const rows = await db.selectFrom("changes").selectAll().execute();

@@ -86,7 +86,7 @@ t.test("a request that meets a frozen process waits for what it may have missed"
 	t.notOk(answered, "it is held");
 	// What the poll brings: the account is disabled.
 	await house.services.users.setDisabled(house.id, true);
-	await house.services.revocations.load();
+	await house.services.revocations.loadAccounts();
 	held = undefined;
 	release();
 	t.equal((await waiting).statusCode, 401, "and decided on the new knowledge");

@@ -8,7 +8,9 @@ import { type App, buildApp } from "../../src/app.ts";
 import type { Clock } from "../../src/clock.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
 import type { StoredPassword } from "../../src/passwords/passwords.ts";
+import { randomId } from "../../src/random.ts";
 import { openAccounts, openServices, type Services } from "../../src/services.ts";
+import type { Session } from "../../src/sessions/sessions.ts";
 import type { StoreKind } from "../../src/store/migrations.ts";
 import type { AccessClaims } from "../../src/tokens.ts";
 import { openStoreLocation, type StoreLocation } from "./stores.ts";
@@ -136,16 +138,18 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 		get: (url, token) =>
 			app.inject({ method: "GET", url, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } }),
 		mint,
-		claims: (userId) =>
-			services.tokens.claimsFor({
-				id: userId,
-				username: "",
-				disabled: false,
-				createdAt: 0,
-				roles: ["user"],
-				permissions: [],
-			}),
+		claims: (userId) => {
+			const user = { id: userId, username: "", disabled: false, createdAt: 0, roles: ["user"], permissions: [] };
+			return services.tokens.claimsFor(user, aSession(userId, clock.now()), { fresh: true });
+		},
 	};
+}
+
+/** A session of this account as it could be, without a row in the store. */
+export function aSession(userId: string, now: number): Session {
+	const times = { createdAt: now, authenticatedAt: now, refreshedAt: now, expiresAt: now + 86_400 };
+	const device = { userAgent: null, address: "127.0.0.1" };
+	return { id: randomId(), userId, generation: 0, ...device, ...times, absoluteExpiresAt: now + 90 * 86_400 };
 }
 
 /** An administrator in an empty store, before the service would make one: a hash for each test would take minutes. */

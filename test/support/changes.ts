@@ -8,7 +8,7 @@ import type { ChangeTopic } from "../../src/store/schema.ts";
 export function follow(t: { teardown: (end: () => unknown) => void }, maxStalenessSeconds = 300) {
 	mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
 	let now = 1_000_000;
-	const versions: Record<ChangeTopic, number> = { accounts: 0, keys: 0 };
+	const versions: Record<ChangeTopic, number> = { accounts: 0, keys: 0, revocations: 0 };
 	const loaded: ChangeTopic[] = [];
 	const lines: string[] = [];
 	const store = {
@@ -23,7 +23,7 @@ export function follow(t: { teardown: (end: () => unknown) => void }, maxStalene
 	const load = (topic: ChangeTopic) => async () => {
 		loaded.push(topic);
 	};
-	const reload = { accounts: load("accounts"), keys: load("keys") };
+	const reload = { accounts: load("accounts"), keys: load("keys"), revocations: load("revocations") };
 	const log = pino({ level: "trace" }, { write: (line: string) => void lines.push(JSON.parse(line).msg) });
 	const changes = createChanges({ store, reload, maxStalenessSeconds, log, nowMs: () => now });
 	const gates: ((answer: Record<ChangeTopic, number>) => void)[] = [];

@@ -1,0 +1,94 @@
+/** `POST /introspect`: what a token says and whether it is still good (RFC 7662), for services that ask instead of verifying. */
+import { type Static, Type } from "@sinclair/typebox";
+import type { FastifyRequest } from "fastify";
+import type { App } from "../src/app.ts";
+import { codeOf } from "../src/errors.ts";
+import { csrfField, NoQuery, refusals } from "../src/schemas.ts";
+import type { Principal } from "../src/tokens.ts";
+
+const Question = Type.Object(
+	{ token: Type.String(), token_type_hint: Type.Optional(Type.String()), ...csrfField },
+	{ additionalProperties: false },
+);
+
+/** RFC 7662 section 2.2; of an inactive token nothing is told. */
+const Introspection = Type.Object(
+	{
+		active: Type.Boolean(),
+		type: Type.Optional(Type.Union([Type.Literal("access"), Type.Literal("refresh")])),
+		iss: Type.Optional(Type.String()),
+		sub: Type.Optional(Type.String()),
+		aud: Type.Optional(Type.Array(Type.String())),
+		username: Type.Optional(Type.String()),
+		client_id: Type.Optional(Type.String()),
+		exp: Type.Optional(Type.Integer()),
+		iat: Type.Optional(Type.Integer()),
+		auth_time: Type.Optional(Type.Integer()),
+		jti: Type.Optional(Type.String()),
+		sid: Type.Optional(Type.String()),
+		roles: Type.Optional(Type.Array(Type.String())),
+		permissions: Type.Optional(Type.Array(Type.String())),
+	},
+	{ additionalProperties: false },
+);
+
+export default async function introspect(app: App) {
+	const { config, refresh, revocations, tokens, users } = app.services;
+
+	app.post("/introspect", {
+		config: { access: "tokens:introspect" },
+		preHandler: app.requires({ permissions: ["tokens:introspect"] }),
+		schema: {
+			summary: "Ask whether a token is good (RFC 7662)",
+			tags: ["sessions"],
+			consumes: ["application/x-www-form-urlencoded"],
+			querystring: NoQuery,
+			body: Question,
+			response: {
+				200: Introspection,
+				...refusals(
+					"VALIDATION_FAILED",
+					"MALFORMED_REQUEST",
+					"CROSS_ORIGIN_REFUSED",
+					"CSRF_TOKEN_REQUIRED",
+					"CSRF_TOKEN_MISMATCH",
+					"PAYLOAD_TOO_LARGE",
+					"UNSUPPORTED_MEDIA_TYPE",
+				),
+			},
+		},
+		handler: async (request): Promise<Static<typeof Introspection>> => {
+			const principal = await find(request, request.body.token);
+			const user = principal && (await users.find(principal.id));
+			if (!principal || !user || user.disabled) return { active: false };
+			const { kind, id, clientId, tokenId, sessionId, issuedAt, expiresAt, authenticatedAt } = principal;
+			const common = { active: true, type: kind, iss: config.issuer, sub: id, username: user.username };
+			const times = { exp: expiresAt, iat: issuedAt, auth_time: authenticatedAt };
+			if (kind === "refresh") return { ...common, ...times, client_id: clientId, sid: sessionId };
+			const { roles, permissions } = principal;
+			return {
+				...common,
+				...times,
+				aud: [...config.audience],
+				client_id: clientId,
+				jti: tokenId,
+				sid: sessionId,
+				roles: [...roles],
+				permissions: [...permissions],
+			};
+		},
+	});
+
+	/** Who a token stands for, where it would be accepted now. Asking changes nothing: a used refresh token ends nothing. */
+	async function find(request: FastifyRequest, token: string): Promise<Principal | undefined> {
+		const session = await refresh.look(token);
+		if (session) return tokens.refreshPrincipal({ session, current: true });
+		try {
+			const principal = await app.verifyAccessToken(request, token);
+			return tokens.hasExpired(principal) || revocations.has(principal) ? undefined : principal;
+		} catch (error) {
+			if (codeOf(error) !== "INVALID_TOKEN") throw error;
+			return undefined;
+		}
+	}
+}

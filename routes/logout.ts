@@ -1,0 +1,61 @@
+/** `POST /logout` and `POST /logout/all`: end this session, or every one of the account. */
+import { Type } from "@sinclair/typebox";
+import type { FastifyRequest } from "fastify";
+import type { App } from "../src/app.ts";
+import { csrfField, formOrJson, NoQuery, optionalBody, refusals } from "../src/schemas.ts";
+
+const fields = {
+	access_token: Type.Optional(Type.String()),
+	refresh_token: Type.Optional(Type.String()),
+	...csrfField,
+};
+
+export default async function logout(app: App) {
+	const { config, sessions } = app.services;
+	const anyToken = app.requires({ kind: "either", locations: ["form", ...config.tokenLocations] });
+	const schema = {
+		tags: ["sessions"],
+		consumes: formOrJson,
+		querystring: NoQuery,
+		body: optionalBody(fields),
+		response: {
+			204: Type.Null({ description: "Ended" }),
+			...refusals(
+				"VALIDATION_FAILED",
+				"MALFORMED_REQUEST",
+				"TWO_CREDENTIALS",
+				"CROSS_ORIGIN_REFUSED",
+				"CSRF_TOKEN_REQUIRED",
+				"CSRF_TOKEN_MISMATCH",
+				"PAYLOAD_TOO_LARGE",
+				"UNSUPPORTED_MEDIA_TYPE",
+			),
+		},
+	};
+	const note = ({ principal, log, ip }: FastifyRequest, message: string) =>
+		log.info({ user: principal.id, session: principal.sessionId, address: ip }, message);
+
+	app.post("/logout", {
+		config: { access: "authenticated" },
+		preHandler: anyToken,
+		schema: { ...schema, summary: "End this session, with its access or its refresh token" },
+		handler: async (request, reply) => {
+			await sessions.end(request.principal.sessionId);
+			note(request, "logged out");
+			if (request.tokenLocation === "cookie") reply.clearTokenCookies();
+			return reply.code(204).send(null);
+		},
+	});
+
+	app.post("/logout/all", {
+		config: { access: "authenticated" },
+		preHandler: anyToken,
+		schema: { ...schema, summary: "End every session of your account" },
+		handler: async (request, reply) => {
+			await sessions.endAll(request.principal.id);
+			note(request, "logged out everywhere");
+			if (request.tokenLocation === "cookie") reply.clearTokenCookies();
+			return reply.code(204).send(null);
+		},
+	});
+}

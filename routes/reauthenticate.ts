@@ -1,0 +1,48 @@
+/** `POST /reauthenticate`: the password again, for a fresh access token of the same session. */
+import { Type } from "@sinclair/typebox";
+import type { App } from "../src/app.ts";
+import { errors } from "../src/errors.ts";
+import { csrfField, formOrJson, NoQuery, refusals, TokenAnswer } from "../src/schemas.ts";
+
+export default async function reauthenticate(app: App) {
+	const { credentials, sessions, users } = app.services;
+
+	app.post("/reauthenticate", {
+		config: { access: "authenticated" },
+		preHandler: app.authenticate,
+		schema: {
+			summary: "Give the password again and get a fresh access token",
+			tags: ["login"],
+			consumes: formOrJson,
+			querystring: NoQuery,
+			body: Type.Object({ password: Type.String(), ...csrfField }, { additionalProperties: false }),
+			response: {
+				200: TokenAnswer,
+				...refusals(
+					"VALIDATION_FAILED",
+					"MALFORMED_REQUEST",
+					"INVALID_PASSWORD",
+					"INVALID_CURRENT_PASSWORD",
+					"CROSS_ORIGIN_REFUSED",
+					"CSRF_TOKEN_REQUIRED",
+					"CSRF_TOKEN_MISMATCH",
+					"PAYLOAD_TOO_LARGE",
+					"UNSUPPORTED_MEDIA_TYPE",
+					"BUSY",
+					"STORE_UNAVAILABLE",
+				),
+			},
+		},
+		handler: async (request, reply) => {
+			const { id, sessionId } = request.principal;
+			await credentials.confirm(id, request.body.password, reply.hungUp());
+			const session = await sessions.reauthenticate(sessionId);
+			const user = await users.find(id);
+			if (!session || !user || user.disabled)
+				throw new errors.INVALID_TOKEN({ cause: new Error("its session or its account has ended meanwhile") });
+			request.log.info({ user: id, session: sessionId, address: request.ip }, "gave the password again");
+			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
+			return reply.giveTokens({ user, session, fresh: true, refresh: false, delivery });
+		},
+	});
+}

@@ -1,0 +1,39 @@
+/** `POST /refresh`: a refresh token in, a new pair out. */
+import { Type } from "@sinclair/typebox";
+import type { App } from "../src/app.ts";
+import { csrfField, formOrJson, NoQuery, optionalBody, refusals, TokenAnswer } from "../src/schemas.ts";
+import type { PresentedRefresh } from "../src/sessions/refresh.ts";
+
+export default async function refreshRoute(app: App) {
+	const { config, refresh } = app.services;
+
+	app.post("/refresh", {
+		config: { access: "authenticated" },
+		preHandler: app.requires({ kind: "refresh", locations: ["form", ...config.tokenLocations] }),
+		schema: {
+			summary: "Get a new access token and the next refresh token",
+			tags: ["login"],
+			consumes: formOrJson,
+			querystring: NoQuery,
+			body: optionalBody({ refresh_token: Type.Optional(Type.String()), ...csrfField }),
+			response: {
+				200: TokenAnswer,
+				...refusals(
+					"VALIDATION_FAILED",
+					"MALFORMED_REQUEST",
+					"TWO_CREDENTIALS",
+					"CROSS_ORIGIN_REFUSED",
+					"CSRF_TOKEN_REQUIRED",
+					"CSRF_TOKEN_MISMATCH",
+					"PAYLOAD_TOO_LARGE",
+					"UNSUPPORTED_MEDIA_TYPE",
+				),
+			},
+		},
+		handler: async (request, reply) => {
+			const { user, session } = await refresh.renew(request.principal.presented as PresentedRefresh);
+			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
+			return reply.giveTokens({ user, session, fresh: false, refresh: true, delivery });
+		},
+	});
+}

@@ -1,0 +1,66 @@
+/** `POST /revoke`: token revocation (RFC 7009), of your own tokens. */
+import { Type } from "@sinclair/typebox";
+import type { FastifyRequest } from "fastify";
+import type { App } from "../src/app.ts";
+import { codeOf } from "../src/errors.ts";
+import { csrfField, NoQuery, refusals } from "../src/schemas.ts";
+
+const Revocation = Type.Object(
+	{
+		token: Type.String({ description: "An access or a refresh token" }),
+		token_type_hint: Type.Optional(Type.String({ description: "Not needed: the two kinds look different" })),
+		...csrfField,
+	},
+	{ additionalProperties: false },
+);
+
+export default async function revoke(app: App) {
+	const { refresh, revocations, sessions } = app.services;
+
+	app.post("/revoke", {
+		config: { access: "authenticated" },
+		preHandler: app.authenticate,
+		schema: {
+			summary: "Revoke one of your tokens (RFC 7009)",
+			description: "A refresh token takes its session with it. What is not yours, or nothing any more, is 200 as well.",
+			tags: ["sessions"],
+			consumes: ["application/x-www-form-urlencoded"],
+			querystring: NoQuery,
+			body: Revocation,
+			response: {
+				200: Type.Null({ description: "Not good any more" }),
+				...refusals(
+					"VALIDATION_FAILED",
+					"MALFORMED_REQUEST",
+					"CROSS_ORIGIN_REFUSED",
+					"CSRF_TOKEN_REQUIRED",
+					"CSRF_TOKEN_MISMATCH",
+					"PAYLOAD_TOO_LARGE",
+					"UNSUPPORTED_MEDIA_TYPE",
+				),
+			},
+		},
+		handler: async (request, reply) => {
+			const { token } = request.body;
+			const sessionId = refresh.sessionIdOf(token);
+			if (sessionId === undefined) await revokeAccessToken(request, token);
+			else await revokeSession(request.principal.id, sessionId);
+			return reply.code(200).send(null);
+		},
+	});
+
+	async function revokeSession(caller: string, sessionId: string): Promise<void> {
+		const found = await sessions.find(sessionId);
+		if (found?.session.userId === caller) await sessions.end(sessionId);
+	}
+
+	async function revokeAccessToken(request: FastifyRequest, token: string): Promise<void> {
+		try {
+			const principal = await app.verifyAccessToken(request, token);
+			if (principal.id === request.principal.id) await revocations.revokeToken(principal);
+		} catch (error) {
+			// A token that is not good needs no revoking (RFC 7009 section 2.2).
+			if (codeOf(error) !== "INVALID_TOKEN") throw error;
+		}
+	}
+}

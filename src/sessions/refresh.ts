@@ -1,0 +1,105 @@
+/**
+ * What a refresh token may do. The newest one of a session gets a successor; the one before it gets the same successor
+ * for a short time, because answers are lost and browsers have tabs. Any other was used before: somebody has a copy, and
+ * the session ends (RFC 9700 section 4.14.2).
+ */
+import { errors } from "../errors.ts";
+import type { Log } from "../log.ts";
+import type { User, Users } from "../users.ts";
+import type { NamedGeneration, RefreshTokens } from "./refresh-token.ts";
+import type { Session, Sessions } from "./sessions.ts";
+
+/** A refresh token that is good, and the session it names. */
+export interface PresentedRefresh {
+	readonly session: Session;
+	/** Whether it is the newest one; otherwise it is the one before, within its grace time. */
+	readonly current: boolean;
+}
+
+/** What a token comes to: good, used before, or nothing. */
+type Verdict = PresentedRefresh | { reused: Session } | undefined;
+
+export type Refresh = ReturnType<typeof createRefresh>;
+
+/** Builds the service. */
+export function createRefresh({
+	sessions,
+	refreshTokens,
+	users,
+	graceSeconds,
+	log,
+}: {
+	sessions: Sessions;
+	refreshTokens: RefreshTokens;
+	users: Users;
+	graceSeconds: number;
+	log: Log;
+}) {
+	async function judge(named: NamedGeneration): Promise<Verdict> {
+		const found = await sessions.find(named.sessionId);
+		if (!found) return undefined;
+		const { session, now } = found;
+		if (named.generation === session.generation) return { session, current: true };
+		const isPredecessor = named.generation === session.generation - 1;
+		if (isPredecessor && graceSeconds > 0 && now <= session.refreshedAt + graceSeconds)
+			return { session, current: false };
+		// Older, too late, or newer than the row: then the store was rolled back to before that token was made.
+		return { reused: session };
+	}
+
+	async function admit(named: NamedGeneration): Promise<PresentedRefresh> {
+		const verdict = await judge(named);
+		if (!verdict) throw new errors.INVALID_TOKEN({ cause: new Error("its session has ended") });
+		if ("session" in verdict) return verdict;
+		const { id, userId, generation } = verdict.reused;
+		await sessions.end(id);
+		const facts = { session: id, user: userId, generation, given: named.generation };
+		log.warn({ event: "refresh_token_reuse", ...facts }, "a refresh token was used again; its session was ended");
+		throw new errors.INVALID_TOKEN({ cause: new Error("it was used before") });
+	}
+
+	/**
+	 * Goes on to the next generation, or hands out the one that a moment ago became the next. The account is read afresh.
+	 *
+	 * @throws INVALID_TOKEN where the session or the account has ended meanwhile, STORE_UNAVAILABLE
+	 */
+	async function renew({ session, current }: PresentedRefresh): Promise<{ session: Session; user: User }> {
+		// Before the generation moves: whatever fails here, the client's token stays as good as it was.
+		const user = await users.find(session.userId);
+		if (!user || user.disabled)
+			throw new errors.INVALID_TOKEN({ cause: new Error(`its account ${session.userId} is disabled or gone`) });
+		if (!current) return { session, user };
+		const advanced = await sessions.advance(session);
+		if (advanced) return { session: advanced, user };
+		// Another request with the same token was faster: now this one is the predecessor.
+		return renew(await admit({ sessionId: session.id, generation: session.generation }));
+	}
+
+	return {
+		renew,
+
+		/**
+		 * Accepts a refresh token, or ends its session where the token was used before. A forged one ends nothing.
+		 *
+		 * @throws INVALID_TOKEN, STORE_UNAVAILABLE
+		 */
+		async present(token: string): Promise<PresentedRefresh> {
+			const named = refreshTokens.read(token);
+			if (!named) throw new errors.INVALID_TOKEN({ cause: new Error("it is no refresh token of this service") });
+			return admit(named);
+		},
+
+		/** The session that a refresh token names and could still refresh. Looks only: changes nothing, ends nothing. */
+		async look(token: string): Promise<Session | undefined> {
+			const named = refreshTokens.read(token);
+			const verdict = named && (await judge(named));
+			return verdict && "session" in verdict ? verdict.session : undefined;
+		},
+
+		/** The session that a refresh token was made for, however old the token is. */
+		sessionIdOf: (token: string): string | undefined => refreshTokens.read(token)?.sessionId,
+
+		/** The newest refresh token of a session. */
+		tokenOf: ({ id, generation }: Session): string => refreshTokens.make({ sessionId: id, generation }),
+	};
+}
