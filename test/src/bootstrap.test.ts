@@ -6,7 +6,7 @@ import { bootstrap, forgetInitialPassword, initialPasswordFile } from "../../src
 import { loadConfig } from "../../src/config/config.ts";
 import { openAccounts } from "../../src/services.ts";
 import type { StoreKind } from "../../src/store/migrations.ts";
-import { createFakeClock, goodPassword } from "../support/app.ts";
+import { aDevice, createFakeClock, goodPassword } from "../support/app.ts";
 import { rootAccount, type Settings, testSecret } from "../support/process.ts";
 import { openStoreLocation, type StoreLocation } from "../support/stores.ts";
 
@@ -28,7 +28,9 @@ t.test("with SQLite outside production: admin, with a random password in a file 
 	const password = readFileSync(passwordFile, "utf8").trim();
 	t.match(made, { password });
 	t.equal(statSync(passwordFile).mode & 0o777, 0o600);
-	t.match(await accounts.credentials.check("admin", password), { username: "admin", roles: ["admin"] });
+	t.match(await accounts.credentials.login("admin", password, aDevice), {
+		user: { username: "admin", roles: ["admin"] },
+	});
 	t.same(await run(), { outcome: "present" }, "once only");
 });
 
@@ -36,7 +38,7 @@ t.test("a password that a crash left behind without an account is the one that c
 	const { config, accounts, run } = await empty(t, "sqlite");
 	writeFileSync(initialPasswordFile(config), `${goodPassword}\n`, { mode: 0o600 });
 	t.match(await run(), { outcome: "made", password: goodPassword });
-	t.ok(await accounts.credentials.check("admin", goodPassword));
+	t.ok(await accounts.credentials.login("admin", goodPassword, aDevice));
 });
 
 t.test("no account is made for anybody in production, with PostgreSQL, or where there is one already", async (t) => {

@@ -3,19 +3,20 @@ import t, { type Test } from "tap";
 import { createCredentials } from "../../src/credentials.ts";
 import { errors } from "../../src/errors.ts";
 import { openPasswords } from "../../src/passwords/passwords.ts";
-import { createPermissions } from "../../src/permissions.ts";
 import { openStore } from "../../src/store/store.ts";
-import { createUsers } from "../../src/users.ts";
-import { createFakeClock, goodPassword } from "../support/app.ts";
+import { aDevice, createFakeClock, goodPassword, openUsers } from "../support/app.ts";
 import { type OpenStoreLocation, onEachStore } from "../support/stores.ts";
 
 const nextPassword = "walnut harbour sixteen lanterns";
+
+/** Who changes a password: the account, in a session that has no row. */
+const owner = (userId: string) => ({ userId, sessionId: "none" });
 
 async function open(t: Test, openLocation: OpenStoreLocation, threads = 2) {
 	const clock = createFakeClock();
 	const store = await openStore({ ...(await openLocation(t)), clock });
 	await store.migrate();
-	const users = createUsers({ store, clock, permissions: createPermissions({ store }), onPasswordReplaced: () => {} });
+	const { users, sessions } = openUsers(store, clock);
 	const settings = { threads, maxWaitSeconds: 30, minLength: 15 };
 	const passwords = openPasswords({ ...settings, cost: 10 });
 	const dearer = openPasswords({ ...settings, cost: 11 });
@@ -23,17 +24,19 @@ async function open(t: Test, openLocation: OpenStoreLocation, threads = 2) {
 		await Promise.all([passwords.close(), dearer.close()]);
 		await store.close();
 	});
-	return { users, passwords, dearer, credentials: createCredentials({ users, passwords }) };
+	return { users, sessions, passwords, dearer, credentials: createCredentials({ users, sessions, passwords }) };
 }
 
 onEachStore((kind, openLocation) => {
 	t.test(`${kind}: credentials`, async (t) => {
-		const { users, passwords, dearer, credentials } = await open(t, openLocation);
+		const { users, sessions, passwords, dearer, credentials } = await open(t, openLocation);
 		const id = await credentials.register("Ada", goodPassword, ["admin"]);
 		const stored = async () => (await users.findCredentials({ id }))?.password.hash ?? "";
 
 		await t.test("a registered account is found by its password, under any spelling of its name", async (t) => {
-			t.match(await credentials.check("ADA", goodPassword), { id, username: "ada", roles: ["admin"] });
+			t.match(await credentials.login("ADA", goodPassword, aDevice), {
+				user: { id, username: "ada", roles: ["admin"] },
+			});
 		});
 
 		await t.test("the log may know why, the client may not", async (t) => {
@@ -45,7 +48,7 @@ onEachStore((kind, openLocation) => {
 				["dora", goodPassword, `disabled account ${disabled}`],
 			];
 			for (const [name, password, reason] of cases)
-				await t.rejects(credentials.check(name, password), {
+				await t.rejects(credentials.login(name, password, aDevice), {
 					code: "INVALID_CREDENTIALS",
 					message: "Invalid credentials",
 					cause: { message: reason },
@@ -56,6 +59,7 @@ onEachStore((kind, openLocation) => {
 			const racer = await credentials.register("racer", goodPassword, ["user"]);
 			const slow = createCredentials({
 				users,
+				sessions,
 				passwords: {
 					...passwords,
 					async verify(...args: Parameters<typeof passwords.verify>) {
@@ -64,7 +68,8 @@ onEachStore((kind, openLocation) => {
 					},
 				},
 			});
-			await t.rejects(slow.check("racer", goodPassword), { code: "INVALID_CREDENTIALS" });
+			await t.rejects(slow.login("racer", goodPassword, aDevice), { code: "INVALID_CREDENTIALS" });
+			t.strictSame(await sessions.list(racer), [], "the session that had begun has ended");
 		});
 
 		await t.test("a disabled account cannot change its password, and costs no hash", async (t) => {
@@ -76,10 +81,14 @@ onEachStore((kind, openLocation) => {
 				["wrong", nextPassword],
 				[goodPassword, "short"],
 			] as const)
-				await t.rejects(credentials.change(gone, current, next), { code: "INVALID_TOKEN" });
+				await t.rejects(credentials.change(owner(gone), current, next), { code: "INVALID_TOKEN" });
 			t.match(passwords.stats().work, { hash: before.hash, verify: before.verify });
 			await users.setDisabled(gone, false);
-			t.match(await credentials.check("gone", goodPassword), { id: gone }, "the password is the same");
+			t.match(
+				await credentials.login("gone", goodPassword, aDevice),
+				{ user: { id: gone } },
+				"the password is the same",
+			);
 		});
 
 		await t.test("L25: registering and resetting obey the policy, too", async (t) => {
@@ -89,34 +98,36 @@ onEachStore((kind, openLocation) => {
 			t.equal(await users.findCredentials({ username: "bob" }), undefined);
 			await t.rejects(credentials.reset(id, "short"), { code: "WEAK_PASSWORD" });
 			await t.rejects(credentials.reset("nobody", nextPassword), { code: "USER_NOT_FOUND" });
-			await t.rejects(credentials.change("nobody", goodPassword, nextPassword), { code: "INVALID_TOKEN" });
-			await t.rejects(credentials.change("nobody", "wrong", "short"), { code: "INVALID_TOKEN" });
-			t.match(await credentials.check("ada", goodPassword), { id }, "the password is the same");
+			await t.rejects(credentials.change(owner("nobody"), goodPassword, nextPassword), { code: "INVALID_TOKEN" });
+			await t.rejects(credentials.change(owner("nobody"), "wrong", "short"), { code: "INVALID_TOKEN" });
+			t.match(await credentials.login("ada", goodPassword, aDevice), { user: { id } }, "the password is the same");
 		});
 
 		await t.test("L20: an upgrade never overwrites a password that was changed meanwhile", async (t) => {
 			const changing = createCredentials({
 				users,
+				sessions,
 				passwords: {
 					...dearer,
 					// Between the check and the upgrade somebody else changes the password.
 					async hash(...args: Parameters<typeof dearer.hash>) {
-						await credentials.change(id, goodPassword, nextPassword);
+						await credentials.change(owner(id), goodPassword, nextPassword);
 						return dearer.hash(...args);
 					},
 				},
 			});
 			// The old password was right when the check began; it no longer is when the login would be answered.
-			await t.rejects(changing.check("ada", goodPassword), { code: "INVALID_CREDENTIALS" });
+			await t.rejects(changing.login("ada", goodPassword, aDevice), { code: "INVALID_CREDENTIALS" });
 			t.match(await stored(), /^\$2b\$10\$/, "the new password's hash");
-			t.match(await credentials.check("ada", nextPassword), { id });
-			await t.rejects(credentials.check("ada", goodPassword), { code: "INVALID_CREDENTIALS" });
+			t.match(await credentials.login("ada", nextPassword, aDevice), { user: { id } });
+			await t.rejects(credentials.login("ada", goodPassword, aDevice), { code: "INVALID_CREDENTIALS" });
 		});
 
 		await t.test("L20: an upgrade that meets a full queue waits for the next login", async (t) => {
 			const before = await stored();
 			const busy = createCredentials({
 				users,
+				sessions,
 				passwords: {
 					...dearer,
 					async hash() {
@@ -124,14 +135,15 @@ onEachStore((kind, openLocation) => {
 					},
 				},
 			});
-			t.match(await busy.check("ada", nextPassword), { id }, "the login is good");
+			t.match(await busy.login("ada", nextPassword, aDevice), { user: { id } }, "the login is good");
 			t.equal(await stored(), before);
-			await createCredentials({ users, passwords: dearer }).check("ada", nextPassword);
+			await createCredentials({ users, sessions, passwords: dearer }).login("ada", nextPassword, aDevice);
 			t.match(await stored(), /^\$2b\$11\$/);
 		});
 
 		await t.test("R12: a login that finds the queue full is refused before the store is asked", async (t) => {
 			const full = createCredentials({
+				sessions,
 				users: {
 					...users,
 					async findCredentials() {
@@ -145,17 +157,18 @@ onEachStore((kind, openLocation) => {
 					},
 				},
 			});
-			await t.rejects(full.check("ada", nextPassword), { code: "BUSY" });
+			await t.rejects(full.login("ada", nextPassword, aDevice), { code: "BUSY" });
 		});
 
 		await t.test("L20: a change that meets an upgrade is checked again, and wins", async (t) => {
 			let upgraded = false;
 			const meeting = createCredentials({
 				users,
+				sessions,
 				passwords: {
 					...passwords,
 					async hash(...args: Parameters<typeof passwords.hash>) {
-						if (!upgraded) await credentials.check("ada", nextPassword);
+						if (!upgraded) await credentials.login("ada", nextPassword, aDevice);
 						upgraded = true;
 						return passwords.hash(...args);
 					},
@@ -163,21 +176,21 @@ onEachStore((kind, openLocation) => {
 			});
 			const before = await stored();
 			t.match(before, /^\$2b\$11\$/, "so that a login at cost 10 replaces it");
-			await meeting.change(id, nextPassword, goodPassword);
-			t.match(await credentials.check("ada", goodPassword), { id });
-			await t.rejects(credentials.check("ada", nextPassword), { code: "INVALID_CREDENTIALS" });
+			await meeting.change(owner(id), nextPassword, goodPassword);
+			t.match(await credentials.login("ada", goodPassword, aDevice), { user: { id } });
+			await t.rejects(credentials.login("ada", nextPassword, aDevice), { code: "INVALID_CREDENTIALS" });
 		});
 	});
 
 	t.test(`${kind}: L20: no login with the old password ends well after the change has`, async (t) => {
 		// One thread, so that what is queued behind the change's own hash is compared after the change.
-		const { users, passwords, credentials } = await open(t, openLocation, 1);
+		const { users, sessions, passwords, credentials } = await open(t, openLocation, 1);
 		const id = await users.add("ada", await passwords.hash(goodPassword), ["user"]);
 		const ended: string[] = [];
 		let changed = false;
 		const logIn = async (time: string) => {
-			const outcome = await credentials.check("ada", goodPassword).then(
-				(user) => (user.id === id ? 200 : 500),
+			const outcome = await credentials.login("ada", goodPassword, aDevice).then(
+				({ user }) => (user.id === id ? 200 : 500),
 				(error) => (error.code === "INVALID_CREDENTIALS" ? 401 : error),
 			);
 			ended.push(`${time}: ${outcome} ${changed ? "after" : "before"} the change`);
@@ -185,6 +198,7 @@ onEachStore((kind, openLocation) => {
 		const logins = Array.from({ length: 5 }, () => logIn("earlier"));
 		const changing = createCredentials({
 			users,
+			sessions,
 			passwords: {
 				...passwords,
 				hash(...args: Parameters<typeof passwords.hash>) {
@@ -194,22 +208,22 @@ onEachStore((kind, openLocation) => {
 				},
 			},
 		});
-		await changing.change(id, goodPassword, nextPassword);
+		await changing.change(owner(id), goodPassword, nextPassword);
 		changed = true;
 		await Promise.all(logins);
 		t.same(ended, [
 			...Array.from({ length: 5 }, () => "earlier: 200 before the change"),
 			...Array.from({ length: 10 }, () => "meanwhile: 401 after the change"),
 		]);
-		t.match(await credentials.check("ada", nextPassword), { id });
+		t.match(await credentials.login("ada", nextPassword, aDevice), { user: { id } });
 	});
 
 	t.test(`${kind}: L20: good logins that upgrade one hash at the same time are all good`, async (t) => {
-		const { users, passwords, dearer } = await open(t, openLocation);
+		const { users, sessions, passwords, dearer } = await open(t, openLocation);
 		const id = await users.add("ada", await passwords.hash(goodPassword), ["user"]);
-		const upgrading = createCredentials({ users, passwords: dearer });
-		const found = await Promise.all(Array.from({ length: 6 }, () => upgrading.check("ada", goodPassword)));
-		for (const user of found) t.match(user, { id });
+		const upgrading = createCredentials({ users, sessions, passwords: dearer });
+		const found = await Promise.all(Array.from({ length: 6 }, () => upgrading.login("ada", goodPassword, aDevice)));
+		for (const { user } of found) t.match(user, { id });
 		t.match((await users.findCredentials({ id }))?.password.hash, /^\$2b\$11\$/);
 	});
 });

@@ -1,9 +1,8 @@
 /** Accounts on both stores: the rules that keep the last administrator in, names unique and ids unused. */
 import t from "tap";
-import { createPermissions } from "../../src/permissions.ts";
 import { openStore } from "../../src/store/store.ts";
-import { createUsers, type User } from "../../src/users.ts";
-import { createFakeClock } from "../support/app.ts";
+import type { User } from "../../src/users.ts";
+import { aDevice, createFakeClock, openUsers } from "../support/app.ts";
 import { onEachStore } from "../support/stores.ts";
 
 const password = { hash: `$2b$10$${"a".repeat(53)}`, scheme: "bcrypt" as const };
@@ -15,9 +14,8 @@ onEachStore((kind, open) => {
 		const store = await openStore({ ...(await open(t)), clock });
 		t.teardown(() => store.close());
 		await store.migrate();
-		const permissions = createPermissions({ store });
 		const replaced: string[] = [];
-		const users = createUsers({ store, clock, permissions, onPasswordReplaced: (name) => void replaced.push(name) });
+		const { users, sessions } = openUsers(store, clock, (name) => void replaced.push(name));
 		const get = async (id: string): Promise<User> => {
 			const user = await users.find(id);
 			if (!user) throw new Error(`no account ${id}`);
@@ -65,30 +63,42 @@ onEachStore((kind, open) => {
 			const { id } = await users.getByName("bob");
 			const versions = async () => (await store.versions()).accounts;
 			const before = await versions();
+			const { id: sessionId } = await sessions.begin(id, aDevice);
 			await users.setDisabled(id, true);
 			t.equal((await get(id)).disabled, true);
 			t.ok((await versions()) > before);
 			t.match(await users.findCredentials({ id }), { disabled: true });
+			t.equal(await sessions.find(sessionId), undefined, "its session has ended");
 			await users.setDisabled(id, false);
 			t.equal((await get(id)).disabled, false);
+			t.strictSame(await sessions.list(id), [], "and does not come back");
 		});
 
 		await t.test("L20: a password is replaced only where it is the one that was seen", async (t) => {
 			const seen = await users.findCredentials({ username: "bob" });
 			if (!seen) throw new Error("no account");
+			const kept = await sessions.begin(seen.id, aDevice);
+			await sessions.begin(seen.id, aDevice);
+			const live = async () => (await sessions.list(seen.id)).length;
 			clock.advance(10);
-			t.equal(await users.replacePassword(seen, other, { sameSecret: true }), true);
+			t.equal(await users.upgradeHash(seen, other), true);
 			t.strictSame(replaced, [], "another hash of the same password is no new password");
-			t.equal(await users.replacePassword(seen, password, { sameSecret: false }), false, "somebody was faster");
+			t.equal(await users.replacePassword(seen, password), false, "somebody was faster");
 			t.same((await users.findCredentials({ id: seen.id }))?.password, other);
 			t.strictSame(replaced, []);
-			t.equal(await users.replacePassword({ ...seen, password: other }, password, { sameSecret: false }), true);
+			t.equal(await live(), 2, "neither ends a session");
+			t.equal(await users.replacePassword({ ...seen, password: other }, password, kept.id), true);
 			t.strictSame(replaced, ["bob"]);
+			t.match(await sessions.list(seen.id), [{ id: kept.id }], "only the session that changed it goes on");
+			t.equal(await users.replacePassword({ ...seen, password }, other), true);
+			t.equal(await live(), 0, "where another changed it, none does");
 		});
 
 		await t.test("a deleted account is gone with its roles, and its id is remembered", async (t) => {
 			const bob = await users.getByName("bob");
+			const { id: sessionId } = await sessions.begin(bob.id, aDevice);
 			await users.delete(bob);
+			t.equal(await sessions.find(sessionId), undefined, "so is its session");
 			t.equal(await users.find(bob.id), undefined);
 			const rows = await store.db.selectFrom("user_roles").selectAll().where("user_id", "=", bob.id).execute();
 			t.strictSame(rows, []);

@@ -8,11 +8,15 @@ import { type App, buildApp } from "../../src/app.ts";
 import type { Clock } from "../../src/clock.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
 import type { StoredPassword } from "../../src/passwords/passwords.ts";
+import { createPermissions } from "../../src/permissions.ts";
 import { randomId } from "../../src/random.ts";
+import { createRevocations } from "../../src/revocations.ts";
 import { openAccounts, openServices, type Services } from "../../src/services.ts";
-import type { Session } from "../../src/sessions/sessions.ts";
+import { createSessions, type Device, type Session } from "../../src/sessions/sessions.ts";
 import type { StoreKind } from "../../src/store/migrations.ts";
+import type { Store } from "../../src/store/store.ts";
 import type { AccessClaims } from "../../src/tokens.ts";
+import { createUsers } from "../../src/users.ts";
 import { openStoreLocation, type StoreLocation } from "./stores.ts";
 
 /** A password that every policy here accepts. */
@@ -143,6 +147,17 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 			return services.tokens.claimsFor(user, aSession(userId, clock.now()), { fresh: true });
 		},
 	};
+}
+
+/** Where the logins of these tests come from. */
+export const aDevice: Device = { userAgent: "a test", address: "127.0.0.1" };
+
+/** The accounts of a store and their sessions, for tests below the application. */
+export function openUsers(store: Store, clock: Clock, onPasswordReplaced: (username: string) => void = () => {}) {
+	const revocations = createRevocations({ store });
+	const sessions = createSessions({ store, revocations, config: loadConfig({}).config });
+	const permissions = createPermissions({ store });
+	return { revocations, sessions, users: createUsers({ store, clock, permissions, sessions, onPasswordReplaced }) };
 }
 
 /** A session of this account as it could be, without a row in the store. */

@@ -19,6 +19,11 @@ t.test("nothing has to be set", async (t) => {
 		clientId: "gatehouse",
 		signingAlgorithm: "ES256",
 		accessTokenSeconds: 900,
+		refreshIdleDays: 30,
+		refreshAbsoluteDays: 90,
+		refreshGraceSeconds: 10,
+		tokenLocations: ["header"],
+		redirectHosts: [],
 		passwordMinLength: 15,
 		hashCost: 12,
 		trustProxy: [],
@@ -44,8 +49,12 @@ t.test("every setting can come from a file", async (t) => {
 		audience: "one,two",
 		clientId: "client",
 		secret,
+		secretPrevious: secret.toLowerCase(),
 		signingAlgorithm: "EdDSA",
 		accessTokenSeconds: "60",
+		refreshIdleDays: "2",
+		refreshAbsoluteDays: "3",
+		refreshGraceSeconds: "0",
 		bootstrapUsername: "root",
 		bootstrapPassword: " with spaces around ",
 		passwordMinLength: "8",
@@ -54,6 +63,8 @@ t.test("every setting can come from a file", async (t) => {
 		hashMaxWaitSeconds: "3",
 		revocationMaxStalenessSeconds: "0",
 		trustProxy: "10.0.0.0/8",
+		tokenLocations: "header,cookie",
+		redirectHosts: "app.example.com",
 		allowedOrigins: "https://app.example.com",
 		docs: "off",
 		drainSeconds: "0",
@@ -125,6 +136,7 @@ t.test("everything that is wrong is in one report, and no value is", async (t) =
 
 t.test("settings are shown without secrets, and addresses as a person can open them", async (t) => {
 	t.equal(shown("secret", secret), "********");
+	t.equal(shown("secretPrevious", secret), "********");
 	t.equal(shown("databaseUrl", postgres.DATABASE_URL), "********");
 	t.equal(shown("bootstrapPassword", "x"), "********");
 	t.equal(shown("secret", undefined), "made in DATA_DIR/secret with SQLite");
