@@ -7,7 +7,9 @@ import fp from "fastify-plugin";
 import type { Needs, TokenLocation } from "../src/access.ts";
 import { errors } from "../src/errors.ts";
 import { type FoundToken, findToken } from "../src/presented.ts";
-import { type Principal, refuse } from "../src/tokens.ts";
+import type { Principal } from "../src/principal.ts";
+import type { PresentedRefresh } from "../src/sessions/refresh.ts";
+import { refuse } from "../src/tokens.ts";
 
 /** A preHandler that lets only some requests through, and says which. */
 export type Guard = {
@@ -30,6 +32,8 @@ declare module "fastify" {
 		findPrincipal(): Principal | undefined;
 		/** Where the token was: answers go the same way. */
 		tokenLocation: TokenLocation | null;
+		/** The refresh token that a guard has let through: what `refresh.renew` takes. */
+		presentedRefresh: PresentedRefresh | null;
 		/** Set by the guard; read `principal` instead. */
 		verifiedPrincipal: Principal | null;
 	}
@@ -39,6 +43,7 @@ export default fp(
 	async (app) => {
 		const { changes, clock, config, csrf, refresh, revocations, tokens } = app.services;
 		app.decorateRequest("tokenLocation", null);
+		app.decorateRequest("presentedRefresh", null);
 		app.decorateRequest("verifiedPrincipal", null);
 		app.decorateRequest("principal", {
 			getter() {
@@ -78,14 +83,17 @@ export default fp(
 				throw new errors.AUTHENTICATION_REQUIRED();
 			}
 			const found =
-				presented.kind === "access" ? app.verifyAccessToken(request, presented.token) : verifyRefresh(presented.token);
+				presented.kind === "access"
+					? app.verifyAccessToken(request, presented.token)
+					: verifyRefresh(request, presented.token);
 			if (found instanceof Promise) return found.then((principal) => admit(request, principal, presented, needs));
 			admit(request, found, presented, needs);
 			return undefined;
 		}
 
-		async function verifyRefresh(token: string): Promise<Principal> {
-			return tokens.refreshPrincipal(await refresh.present(token));
+		async function verifyRefresh(request: FastifyRequest, token: string): Promise<Principal> {
+			request.presentedRefresh = await refresh.present(token);
+			return tokens.refreshPrincipal(request.presentedRefresh.session);
 		}
 
 		/** The checks that time, administrators and the route can change: made on every request, never remembered. */

@@ -1,7 +1,8 @@
 /** Every refusal and every fault leaves through here: one shape for the client, the reason for the log. */
 import type { FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
-import { describe, errors } from "../src/errors.ts";
+import { describe } from "../src/error-answers.ts";
+import { errors } from "../src/errors.ts";
 
 export default fp(
 	async (app) => {

@@ -4,7 +4,7 @@ import type { FastifyReply } from "fastify";
 import fp from "fastify-plugin";
 import type { TokenAnswer } from "../src/schemas.ts";
 import type { Session } from "../src/sessions/sessions.ts";
-import type { User } from "../src/users.ts";
+import type { User } from "../src/users/users.ts";
 
 /** Which tokens to give, and how. */
 export interface Gift {

@@ -6,8 +6,10 @@ import fastifyJwt from "@fastify/jwt";
 import type { FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
 import { LRUCache } from "lru-cache";
-import { codeOf, errors } from "../src/errors.ts";
-import type { AccessClaims, Principal } from "../src/tokens.ts";
+import { codeOf } from "../src/error-answers.ts";
+import { errors } from "../src/errors.ts";
+import type { Principal } from "../src/principal.ts";
+import type { AccessClaims } from "../src/tokens.ts";
 
 declare module "fastify" {
 	interface FastifyInstance {

@@ -2,9 +2,9 @@
 import { type Static, Type } from "@sinclair/typebox";
 import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
-import { codeOf } from "../src/errors.ts";
+import { codeOf } from "../src/error-answers.ts";
+import type { Principal } from "../src/principal.ts";
 import { csrfField, NoQuery, refusals } from "../src/schemas.ts";
-import type { Principal } from "../src/tokens.ts";
 
 const Question = Type.Object(
 	{ token: Type.String(), token_type_hint: Type.Optional(Type.String()), ...csrfField },
@@ -82,7 +82,7 @@ export default async function introspect(app: App) {
 	/** Who a token stands for, where it would be accepted now. Asking changes nothing: a used refresh token ends nothing. */
 	async function find(request: FastifyRequest, token: string): Promise<Principal | undefined> {
 		const session = await refresh.look(token);
-		if (session) return tokens.refreshPrincipal({ session, current: true });
+		if (session) return tokens.refreshPrincipal(session);
 		try {
 			const principal = await app.verifyAccessToken(request, token);
 			return tokens.hasExpired(principal) || revocations.has(principal) ? undefined : principal;

@@ -1,8 +1,8 @@
 /** `POST /refresh`: a refresh token in, a new pair out. */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
+import { errors } from "../src/errors.ts";
 import { csrfField, formOrJson, NoQuery, optionalBody, refusals, TokenAnswer } from "../src/schemas.ts";
-import type { PresentedRefresh } from "../src/sessions/refresh.ts";
 
 export default async function refreshRoute(app: App) {
 	const { config, refresh } = app.services;
@@ -31,7 +31,9 @@ export default async function refreshRoute(app: App) {
 			},
 		},
 		handler: async (request, reply) => {
-			const { user, session } = await refresh.renew(request.principal.presented as PresentedRefresh);
+			// The guard above lets nothing else through.
+			if (request.presentedRefresh === null) throw new errors.INVALID_TOKEN();
+			const { user, session } = await refresh.renew(request.presentedRefresh);
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
 			return reply.giveTokens({ user, session, fresh: false, refresh: true, delivery });
 		},

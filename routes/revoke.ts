@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
-import { codeOf } from "../src/errors.ts";
+import { codeOf } from "../src/error-answers.ts";
 import { csrfField, NoQuery, refusals } from "../src/schemas.ts";
 
 const Revocation = Type.Object(

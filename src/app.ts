@@ -11,7 +11,8 @@ import Fastify, {
 	LogController,
 	type RawServerDefault,
 } from "fastify";
-import { describe, errors } from "./errors.ts";
+import { describe } from "./error-answers.ts";
+import { errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
 import { type Log, lazyChild } from "./log.ts";
 import type { Services } from "./services.ts";

@@ -6,7 +6,7 @@ import type { CredentialService } from "./credentials.ts";
 import { errors } from "./errors.ts";
 import { randomSecret } from "./random.ts";
 import { readOrCreate } from "./secret-file.ts";
-import type { Users } from "./users.ts";
+import type { Users } from "./users/users.ts";
 
 /** The account that is made where none is configured. */
 const defaultUsername = "admin";

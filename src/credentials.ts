@@ -2,8 +2,9 @@
 import { errors } from "./errors.ts";
 import type { Passwords, StoredPassword } from "./passwords/passwords.ts";
 import type { Device, Session, Sessions } from "./sessions/sessions.ts";
-import { canonicalUsername } from "./usernames.ts";
-import type { Credentials, User, Users } from "./users.ts";
+import type { Credentials } from "./users/stored-passwords.ts";
+import { canonicalUsername } from "./users/usernames.ts";
+import type { User, Users } from "./users/users.ts";
 
 export type CredentialService = ReturnType<typeof createCredentials>;
 

@@ -4,9 +4,9 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Transaction } from "kysely";
+import { longestTokenSeconds, type Principal, toleranceSeconds } from "./principal.ts";
 import type { Schema } from "./store/schema.ts";
 import type { Store } from "./store/store.ts";
-import { longestTokenSeconds, type Principal, toleranceSeconds } from "./tokens.ts";
 
 /** By how much the clock of a replica that issues tokens may be ahead of the store's. */
 const clockMarginSeconds = 300;

@@ -18,7 +18,7 @@ import { createRefreshTokens } from "./sessions/refresh-token.ts";
 import { createSessions } from "./sessions/sessions.ts";
 import { openStore } from "./store/store.ts";
 import { createTokens } from "./tokens.ts";
-import { createUsers } from "./users.ts";
+import { createUsers } from "./users/users.ts";
 
 /** How often what is over is deleted. */
 const purgeSeconds = 60;

@@ -6,15 +6,11 @@ import type { Clock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { errors } from "./errors.ts";
 import type { Keys, VerificationKey } from "./keys/keys.ts";
+import { type Principal, toleranceSeconds } from "./principal.ts";
 import { randomId } from "./random.ts";
-import type { PresentedRefresh } from "./sessions/refresh.ts";
 import type { Session } from "./sessions/sessions.ts";
-import type { User } from "./users.ts";
+import type { User } from "./users/users.ts";
 
-/** Seconds by which the clocks of two machines may differ (RFC 7519 section 4.1.4). A constant, not a setting. */
-export const toleranceSeconds = 30;
-/** The upper end of ACCESS_TOKEN_SECONDS, with the tolerance: no token lives longer. */
-export const longestTokenSeconds = 86_400 + toleranceSeconds;
 /** Longer tokens are refused unread. */
 const longestToken = 8192;
 /** The last letters of a base64url segment whose unused bits are zero, by the segment's length modulo 4. */
@@ -37,29 +33,6 @@ export interface AccessClaims {
 	fresh: boolean;
 	roles: readonly string[];
 	permissions: readonly string[];
-}
-
-/** Who sent a request, as its verified token says. Frozen, because requests with the same token share it. */
-export interface Principal {
-	/** Which kind of token it was; a refresh token carries no roles and no permissions. */
-	readonly kind: "access" | "refresh";
-	/** The account: `sub`. */
-	readonly id: string;
-	readonly sessionId: string;
-	readonly tokenId: string;
-	readonly clientId: string;
-	readonly roles: readonly string[];
-	readonly permissions: readonly string[];
-	/** Whether the password was given for this very token. */
-	readonly fresh: boolean;
-	/** When the password was last given, in epoch seconds. */
-	readonly authenticatedAt: number;
-	/** Epoch seconds. */
-	readonly issuedAt: number;
-	/** Epoch seconds. */
-	readonly expiresAt: number;
-	/** Of a refresh token: what `refresh.renew` takes. */
-	readonly presented?: PresentedRefresh;
 }
 
 export type Tokens = ReturnType<typeof createTokens>;
@@ -156,8 +129,8 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 		},
 
 		/** Who a refresh token stands for: the account and its session, without roles and permissions. */
-		refreshPrincipal: (presented: PresentedRefresh): Principal => {
-			const { id, userId, generation, authenticatedAt, refreshedAt, expiresAt } = presented.session;
+		refreshPrincipal: (session: Session): Principal => {
+			const { id, userId, generation, authenticatedAt, refreshedAt, expiresAt } = session;
 			return Object.freeze({
 				kind: "refresh",
 				id: userId,
@@ -170,7 +143,6 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 				authenticatedAt,
 				issuedAt: refreshedAt,
 				expiresAt,
-				presented,
 			});
 		},
 

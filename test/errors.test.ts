@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { STATUS_CODES } from "node:http";
 import t from "tap";
-import { catalogue, codeOf, describe, type ErrorCode, errors } from "../src/errors.ts";
+import { codeOf, describe } from "../src/error-answers.ts";
+import { catalogue, type ErrorCode, errors } from "../src/errors.ts";
 import { testApp } from "./support/app.ts";
 
 /** A message that is made for the occasion: docs/errors.md shows it so. */

@@ -5,7 +5,7 @@
  */
 import { errors } from "../errors.ts";
 import type { Log } from "../log.ts";
-import type { User, Users } from "../users.ts";
+import type { User, Users } from "../users/users.ts";
 import type { NamedGeneration, RefreshTokens } from "./refresh-token.ts";
 import type { Session, Sessions } from "./sessions.ts";
 

@@ -1,6 +1,6 @@
 /** Usernames: the one spelling of each, and what no account can be called. Rows L09 and H13. */
 import t from "tap";
-import { canonicalUsername } from "../../src/usernames.ts";
+import { canonicalUsername } from "../../src/users/usernames.ts";
 
 const refused = { code: "INVALID_USERNAME", statusCode: 400 };
 

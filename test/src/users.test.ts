@@ -1,7 +1,7 @@
 /** Accounts on both stores: the rules that keep the last administrator in, names unique and ids unused. */
 import t from "tap";
 import { openStore } from "../../src/store/store.ts";
-import type { User } from "../../src/users.ts";
+import type { User } from "../../src/users/users.ts";
 import { aDevice, createFakeClock, openUsers } from "../support/app.ts";
 import { onEachStore } from "../support/stores.ts";
 

@@ -16,7 +16,7 @@ import { createSessions, type Device, type Session } from "../../src/sessions/se
 import type { StoreKind } from "../../src/store/migrations.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { AccessClaims } from "../../src/tokens.ts";
-import { createUsers } from "../../src/users.ts";
+import { createUsers } from "../../src/users/users.ts";
 import { openStoreLocation, type StoreLocation } from "./stores.ts";
 
 /** A password that every policy here accepts. */

@@ -1,5 +1,5 @@
 /** Usernames: which are possible, and the one form in which each is stored and looked up. */
-import { errors } from "./errors.ts";
+import { errors } from "../errors.ts";
 
 /** Code points. */
 const longest = 64;

@@ -1,13 +1,14 @@
-/** Accounts: who exists, under which name, with which stored password, and whether the account is disabled. */
-import type { Kysely, Transaction } from "kysely";
-import type { Clock } from "./clock.ts";
-import { errors } from "./errors.ts";
-import type { StoredPassword } from "./passwords/passwords.ts";
-import type { Grants, Permissions } from "./permissions.ts";
-import { randomId } from "./random.ts";
-import type { Sessions } from "./sessions/sessions.ts";
-import type { Schema } from "./store/schema.ts";
-import { isUniqueViolation, type Store } from "./store/store.ts";
+/** Accounts: who exists, under which name, and whether the account is disabled. */
+import type { Transaction } from "kysely";
+import type { Clock } from "../clock.ts";
+import { errors } from "../errors.ts";
+import type { StoredPassword } from "../passwords/passwords.ts";
+import type { Grants, Permissions } from "../permissions.ts";
+import { randomId } from "../random.ts";
+import type { Sessions } from "../sessions/sessions.ts";
+import type { Schema } from "../store/schema.ts";
+import { isUniqueViolation, type Store } from "../store/store.ts";
+import { createStoredPasswords } from "./stored-passwords.ts";
 import { canonicalUsername } from "./usernames.ts";
 
 /** An account as its owner and administrators may see it. */
@@ -19,14 +20,6 @@ export interface User extends Grants {
 	disabled: boolean;
 	/** Epoch seconds. */
 	createdAt: number;
-}
-
-/** What a password check needs to know of an account. */
-export interface Credentials {
-	id: string;
-	username: string;
-	disabled: boolean;
-	password: StoredPassword;
 }
 
 export type Users = ReturnType<typeof createUsers>;
@@ -75,6 +68,8 @@ export function createUsers({
 	}
 
 	return {
+		...createStoredPasswords({ store, clock, sessions, onPasswordReplaced }),
+
 		/** The account with this id and what it may do. */
 		async find(id: string): Promise<User | undefined> {
 			const row = await store.db.selectFrom("users").select(columns).where("id", "=", id).executeTakeFirst();
@@ -100,25 +95,6 @@ export function createUsers({
 				.executeTakeFirst();
 			if (!row) throw new errors.USER_NOT_FOUND();
 			return withGrants(row);
-		},
-
-		/** What a password check needs, by canonical username or by id. */
-		async findCredentials(by: { username: string } | { id: string }): Promise<Credentials | undefined> {
-			const query = store.db
-				.selectFrom("users")
-				.select(["id", "username", "disabled_at", "password_hash", "password_scheme"]);
-			const row = await ("id" in by
-				? query.where("id", "=", by.id)
-				: query.where("username", "=", by.username)
-			).executeTakeFirst();
-			return (
-				row && {
-					id: row.id,
-					username: row.username,
-					disabled: row.disabled_at !== null,
-					password: { hash: row.password_hash, scheme: row.password_scheme },
-				}
-			);
 		},
 
 		/** Every account, by name. */
@@ -171,34 +147,6 @@ export function createUsers({
 		},
 
 		/**
-		 * Stores another hash of the same password, if the one that the caller has seen is still there.
-		 *
-		 * @returns false where somebody else replaced it meanwhile; theirs stays.
-		 */
-		async upgradeHash(seen: Credentials, next: StoredPassword): Promise<boolean> {
-			return storeHash(store.db, seen, next, {});
-		},
-
-		/**
-		 * Stores another password, if the one that the caller has seen is still there, and ends the account's sessions.
-		 *
-		 * @param keepSessionId a session that goes on: the one that changed the password.
-		 * @returns false where somebody else replaced it meanwhile; theirs stays, and so do the sessions.
-		 */
-		async replacePassword(seen: Credentials, next: StoredPassword, keepSessionId?: string): Promise<boolean> {
-			let replaced = false;
-			await sessions.endAll(seen.id, {
-				...(keepSessionId === undefined ? {} : { except: keepSessionId }),
-				alongWith: async (transaction) => {
-					replaced = await storeHash(transaction, seen, next, { password_changed_at: clock.now() });
-					return replaced;
-				},
-			});
-			if (replaced) onPasswordReplaced(seen.username);
-			return replaced;
-		},
-
-		/**
 		 * Disables or enables an account. Disabling ends its sessions; every process refuses its live tokens within a second.
 		 *
 		 * @throws LAST_ADMINISTRATOR
@@ -246,22 +194,6 @@ export function createUsers({
 			onPasswordReplaced(username);
 		},
 	};
-}
-
-/** Stores a hash where the one that was seen is still there, and says whether it was. */
-async function storeHash(
-	db: Kysely<Schema>,
-	{ id, password: seen }: Credentials,
-	next: StoredPassword,
-	more: { password_changed_at?: number },
-): Promise<boolean> {
-	const { numUpdatedRows } = await db
-		.updateTable("users")
-		.set({ password_hash: next.hash, password_scheme: next.scheme, ...more })
-		.where("id", "=", id)
-		.where("password_hash", "=", seen.hash)
-		.executeTakeFirst();
-	return numUpdatedRows > 0n;
 }
 
 async function countAdministrators(transaction: Transaction<Schema>): Promise<number> {

@@ -1,0 +1,26 @@
+/** Who a verified token stands for, and how long one can live: what those who refuse tokens have to know of them. */
+
+/** Seconds by which the clocks of two machines may differ (RFC 7519 section 4.1.4). A constant, not a setting. */
+export const toleranceSeconds = 30;
+/** The upper end of ACCESS_TOKEN_SECONDS, with the tolerance: no token lives longer. */
+export const longestTokenSeconds = 86_400 + toleranceSeconds;
+/** Who sent a request, as its verified token says. Frozen, because requests with the same token share it. */
+export interface Principal {
+	/** Which kind of token it was; a refresh token carries no roles and no permissions. */
+	readonly kind: "access" | "refresh";
+	/** The account: `sub`. */
+	readonly id: string;
+	readonly sessionId: string;
+	readonly tokenId: string;
+	readonly clientId: string;
+	readonly roles: readonly string[];
+	readonly permissions: readonly string[];
+	/** Whether the password was given for this very token. */
+	readonly fresh: boolean;
+	/** When the password was last given, in epoch seconds. */
+	readonly authenticatedAt: number;
+	/** Epoch seconds. */
+	readonly issuedAt: number;
+	/** Epoch seconds. */
+	readonly expiresAt: number;
+}
