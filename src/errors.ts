@@ -120,7 +120,7 @@ export const catalogue = {
 	},
 	SESSION_NOT_FOUND: {
 		statusCode: 404,
-		message: "You have no session with this id",
+		message: "There is no such session",
 		doc: "The session that was named has ended, never was, or is another account's.",
 	},
 	REQUEST_TIMEOUT: {

@@ -16,7 +16,10 @@ const usage = `gatehouse COMMAND [--json]
   user disable NAME | enable NAME            refuse logins and live tokens, or allow them again
   user delete NAME                           delete an account; its id is never used again
   user password NAME [--password-stdin]      set another password
-  user roles NAME [ROLE]...                  give exactly these roles; without any, show them
+  user roles NAME [ROLE]... [--now]          give exactly these roles; without any, show them; they hold from
+                                             the next token on, with --now at once: its sessions end
+  user sessions NAME                         where an account is logged in
+  user logout NAME [SESSION]                 end all of its sessions, or this one
   backup FILE                                copy the live SQLite database to a new file
   config                                     every setting, its value and where it comes from
 
@@ -50,6 +53,7 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 			help: { type: "boolean", short: "h" },
 			role: { type: "string", multiple: true },
 			"password-stdin": { type: "boolean" },
+			now: { type: "boolean" },
 		},
 	});
 	const [command, ...words] = positionals;
@@ -58,11 +62,14 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 		words,
 		roles: values.role ?? [],
 		passwordFromStdin: values["password-stdin"] === true,
+		now: values.now === true,
 	};
 	// An option that a command would not read must not look as if it had been obeyed.
 	if (values.role && words[0] !== "add") throw new UsageError("--role goes with user add; user roles takes bare names");
 	if (values["password-stdin"] && words[0] !== "add" && words[0] !== "password")
 		throw new UsageError("--password-stdin goes with user add and user password");
+	if (values.now && (words[0] !== "roles" || words.length < 3))
+		throw new UsageError("--now goes with user roles and the roles to give");
 	if (command === "serve") throw new UsageError("serve takes nothing more");
 	if (command === "config" || command === "migrate") none(words);
 	if (command === "config") return showConfig();
@@ -72,6 +79,7 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 		const [verb = "", ...rest] = words;
 		const run = Object.hasOwn(userCommands, verb) ? userCommands[verb] : undefined;
 		if (!run) throw new UsageError(`user ${verb} is not a command`);
+		if (verb !== "list" && rest.length === 0) throw new UsageError("NAME is missing");
 		return withAccounts(verb === "add" ? "new or old" : "old", async (accounts) => {
 			await accounts.store.migrate();
 			return run(accounts, { ...call, words: rest });

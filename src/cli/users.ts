@@ -48,15 +48,35 @@ export const userCommands: Record<string, (accounts: Accounts, call: Call) => Pr
 			json: { id: user.id, username: user.username },
 		};
 	},
-	async roles({ users }, { words: [name, ...roles] }) {
-		if (name === undefined) throw new UsageError("NAME is missing");
+	async roles({ users, sessions }, { words: [name = "", ...roles], now }) {
 		const { id } = await users.getByName(name);
 		if (roles.length > 0) await users.setRoles(id, roles);
-		const { username, ...now } = await users.getByName(name);
+		if (now) await sessions.endAll(id);
+		const after = await users.getByName(name);
 		return {
-			text: `${username}: ${now.roles.join(", ")}`,
-			json: { id, username, roles: now.roles },
+			text: `${after.username}: ${after.roles.join(", ")}`,
+			json: { id, username: after.username, roles: after.roles },
 		};
+	},
+	async sessions({ users, sessions }, { words }) {
+		const { id } = await users.getByName(only(words, "NAME"));
+		const all = await sessions.list(id);
+		const rows = all.map((session) => [
+			session.id,
+			iso(session.createdAt),
+			iso(session.refreshedAt),
+			session.address,
+			session.userAgent ?? "",
+		]);
+		return { text: table([["SESSION", "BEGUN", "LAST USED", "ADDRESS", "DEVICE"], ...rows]), json: all };
+	},
+	async logout({ users, sessions }, { words: [name = "", sessionId, ...more] }) {
+		none(more);
+		const { id, username } = await users.getByName(name);
+		if (sessionId === undefined) await sessions.endAll(id);
+		else await sessions.endOwn(id, sessionId);
+		const what = sessionId === undefined ? "all of its sessions" : `the session ${sessionId}`;
+		return { text: `${username} is logged out of ${what}`, json: { id, username, session: sessionId ?? null } };
 	},
 };
 
@@ -68,6 +88,9 @@ async function setDisabled({ users }: Accounts, { words }: Call, disabled: boole
 		json: { id, username, disabled },
 	};
 }
+
+/** Epoch seconds as a person reads them. */
+const iso = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
 
 /** A new password: from standard input, or typed twice at a terminal without being shown. */
 async function newPassword({ passwordFromStdin }: Call): Promise<string> {

@@ -18,6 +18,7 @@ export interface Call {
 	words: string[];
 	roles: string[];
 	passwordFromStdin: boolean;
+	now: boolean;
 }
 
 /** The one word that a command takes. */
