@@ -1,11 +1,11 @@
 /** Default deny: the process does not start while a route does not say who may call it, or its guards say otherwise. */
 import type { RouteOptions } from "fastify";
 import fp from "fastify-plugin";
-import { type Access, disagreement, type Needs } from "../src/access.ts";
+import { type Access, disagreement, needsOf } from "../src/access.ts";
 
 declare module "fastify" {
 	interface FastifyContextConfig {
-		/** Who may call the route: `public`, `authenticated`, or the permission that is needed. */
+		/** Who may call the route: `public` (also where a guard is optional), `authenticated`, or the permission needed. */
 		access?: Access;
 	}
 }
@@ -18,8 +18,7 @@ export default fp(
 		});
 		app.addHook("onReady", async () => {
 			const faults = routes.flatMap(({ method, url, config, preHandler }) => {
-				const guards = [preHandler ?? []].flat().flatMap((handler) => (handler as { needs?: Needs }).needs ?? []);
-				const fault = disagreement(config?.access, guards);
+				const fault = disagreement(config?.access, needsOf(preHandler));
 				return fault ? [`  * ${method} ${url} ${fault}`] : [];
 			});
 			if (faults.length > 0) throw new Error(`Routes without a clear rule of access:\n${faults.join("\n")}`);

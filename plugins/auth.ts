@@ -4,7 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
 import fp from "fastify-plugin";
-import type { Needs, TokenLocation } from "../src/access.ts";
+import { impossible, type Needs, type TokenLocation } from "../src/access.ts";
 import { errors } from "../src/errors.ts";
 import { type FoundToken, findToken } from "../src/presented.ts";
 import type { Principal } from "../src/principal.ts";
@@ -22,7 +22,7 @@ declare module "fastify" {
 	interface FastifyInstance {
 		/** Lets requests with a valid access token through, others get 401 (RFC 6750 section 3). */
 		authenticate: Guard;
-		/** Makes a guard that asks for more, or for something else. */
+		/** Makes a guard that asks for more, or for something else. Throws, at the start, where that is impossible. */
 		requires(needs: Needs): Guard;
 	}
 	interface FastifyRequest {
@@ -56,7 +56,10 @@ export default fp(
 			return this.verifiedPrincipal ?? undefined;
 		});
 
-		const requires = (needs: Needs): Guard => {
+		const requires = (asked: Needs): Guard => {
+			const fault = impossible(asked);
+			if (fault !== undefined) throw new Error(`app.requires(${JSON.stringify(asked)}): ${fault}`);
+			const needs = Object.freeze({ ...asked });
 			const guard = (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction) => {
 				let pending: Promise<void> | undefined;
 				try {
@@ -68,7 +71,7 @@ export default fp(
 				if (pending === undefined) done();
 				else pending.then(() => done(), done);
 			};
-			return Object.assign(guard, { needs: Object.freeze({ ...needs }) });
+			return Object.assign(guard, { needs });
 		};
 		app.decorate("requires", requires);
 		app.decorate("authenticate", requires({}));
@@ -87,8 +90,7 @@ export default fp(
 					? app.verifyAccessToken(request, presented.token)
 					: verifyRefresh(request, presented.token);
 			if (found instanceof Promise) return found.then((principal) => admit(request, principal, presented, needs));
-			admit(request, found, presented, needs);
-			return undefined;
+			return admit(request, found, presented, needs);
 		}
 
 		async function verifyRefresh(request: FastifyRequest, token: string): Promise<Principal> {
@@ -97,17 +99,30 @@ export default fp(
 		}
 
 		/** The checks that time, administrators and the route can change: made on every request, never remembered. */
-		function admit(request: FastifyRequest, principal: Principal, presented: FoundToken, needs: Needs): void {
+		function admit(
+			request: FastifyRequest,
+			principal: Principal,
+			presented: FoundToken,
+			needs: Needs,
+		): Promise<void> | undefined {
 			if (tokens.hasExpired(principal)) refuse("it has expired");
 			if (revocations.has(principal)) refuse(`its session ${principal.sessionId} or its account was ended`);
 			if (presented.cookies) checkCsrf(request, principal, presented);
-			const { permissions = [], fresh = false, maxAge = Number.POSITIVE_INFINITY } = needs;
-			if ((fresh && !principal.fresh) || clock.now() - principal.authenticatedAt > maxAge)
-				throw new errors.FRESH_TOKEN_REQUIRED();
+			const { permissions = [], fresh = false, maxAge } = needs;
+			const age = clock.now() - principal.authenticatedAt;
+			if ((fresh && !principal.fresh) || (maxAge !== undefined && age > maxAge))
+				throw Object.assign(new errors.FRESH_TOKEN_REQUIRED(), { maxAge });
 			if (!permissions.every((permission) => principal.permissions.includes(permission)))
 				throw new errors.INSUFFICIENT_PERMISSIONS({ cause: new Error(`account ${principal.id}`) });
-			request.tokenLocation = presented.location;
-			request.verifiedPrincipal = principal;
+			// Only when everything has passed is anybody known: a handler never sees a token that was refused.
+			const pass = () => {
+				request.tokenLocation = presented.location;
+				request.verifiedPrincipal = principal;
+			};
+			const checked = app.checkToken(principal, request);
+			if (checked) return checked.then(pass);
+			pass();
+			return undefined;
 		}
 
 		/** A browser adds cookies by itself: whoever changes something has to show that the page knows the session too. */
@@ -120,7 +135,7 @@ export default fp(
 			if (!csrf.matches(sessionId, value)) throw new errors.CSRF_TOKEN_MISMATCH();
 		}
 	},
-	{ name: "auth", dependencies: ["services", "errors", "jwt", "cookies"] },
+	{ name: "auth", dependencies: ["services", "errors", "jwt", "cookies", "extend"] },
 );
 
 /** Methods that change nothing (RFC 9110 section 9.2.1). */

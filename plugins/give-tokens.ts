@@ -2,14 +2,13 @@
 import type { Static } from "@sinclair/typebox";
 import type { FastifyReply } from "fastify";
 import fp from "fastify-plugin";
+import type { ExtraClaims, NewToken } from "../src/extend.ts";
 import type { TokenAnswer } from "../src/schemas.ts";
-import type { Session } from "../src/sessions/sessions.ts";
-import type { User } from "../src/users/users.ts";
 
 /** Which tokens to give, and how. */
-export interface Gift {
-	user: User;
-	session: Session;
+export interface Gift extends NewToken {
+	/** The extra claims, where the caller had to ask for them before; otherwise they are asked for here. */
+	extra?: Partial<ExtraClaims>;
 	/** Whether the password was given for this very token. */
 	fresh: boolean;
 	/** Whether the refresh token is given too. */
@@ -20,16 +19,17 @@ export interface Gift {
 declare module "fastify" {
 	interface FastifyReply {
 		/** Signs an access token for a session, sets the cookies where they carry it, and answers the body. */
-		giveTokens(gift: Gift): Static<typeof TokenAnswer>;
+		giveTokens(gift: Gift): Promise<Static<typeof TokenAnswer>>;
 	}
 }
 
 export default fp(
 	async (app) => {
 		const { clock, csrf, refresh, tokens } = app.services;
-		app.decorateReply("giveTokens", function (this: FastifyReply, gift: Gift) {
+		app.decorateReply("giveTokens", async function (this: FastifyReply, gift: Gift) {
 			const { user, session, fresh, delivery } = gift;
-			const claims = tokens.claimsFor(user, session, { fresh });
+			const extra = gift.extra ?? (await app.extraClaims(gift));
+			const claims = tokens.claimsFor(user, session, { fresh, extra });
 			const accessToken = app.signAccessToken(claims);
 			const expiresIn = claims.exp - claims.iat;
 			const refreshToken = gift.refresh ? refresh.tokenOf(session) : undefined;
@@ -54,5 +54,5 @@ export default fp(
 			return { ...times, csrf_token: csrfToken };
 		});
 	},
-	{ name: "give-tokens", dependencies: ["services", "jwt", "cookies"] },
+	{ name: "give-tokens", dependencies: ["services", "jwt", "cookies", "extend"] },
 );

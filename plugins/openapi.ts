@@ -2,6 +2,8 @@
 import type { TSchema } from "@sinclair/typebox";
 import type { FastifySchema } from "fastify";
 import fp from "fastify-plugin";
+import { type Needs, needsOf, type TokenLocation } from "../src/access.ts";
+import { cookieNames } from "../src/cookies.ts";
 import { refusals } from "../src/schemas.ts";
 
 /** What the page may load: its own files. Its viewer sets styles from script. */
@@ -40,16 +42,20 @@ export default fp(
 							bearerFormat: "JWT",
 							description: "RFC 9068, from POST /login",
 						},
+						refreshToken: {
+							type: "http",
+							scheme: "bearer",
+							description: "Opaque, from POST /login; here also as the form field refresh_token",
+						},
+						accessCookie: { type: "apiKey", in: "cookie", name: cookieNames.access },
+						refreshCookie: { type: "apiKey", in: "cookie", name: cookieNames.refresh },
 					},
 				},
 			},
 			transform: ({ schema, url, route }) => {
-				const access = route.config?.access ?? "public";
 				if (url.startsWith("/docs")) return { schema: { hide: true }, url };
-				return {
-					schema: access === "public" ? schema : guarded(schema, access),
-					url,
-				};
+				const guards = needsOf(route.preHandler);
+				return { schema: guards.length === 0 ? schema : guarded(schema, guards, config.tokenLocations), url };
 			},
 		});
 		await app.register(async (scope) => {
@@ -65,12 +71,18 @@ export default fp(
 	{ name: "openapi", dependencies: ["services", "access"] },
 );
 
-/** What every guarded route has in common: the token it asks for, and how it refuses without. */
-function guarded(schema: FastifySchema | undefined, access: string): FastifySchema {
-	const permissions = access === "authenticated" ? [] : [access];
+/** What every guarded route has in common: the tokens it takes, and how it refuses. */
+function guarded(
+	schema: FastifySchema | undefined,
+	guards: readonly Needs[],
+	fallback: readonly TokenLocation[],
+): FastifySchema {
+	const permissions = guards.flatMap((needs) => needs.permissions ?? []);
+	const isOptional = guards.every(({ optional }) => optional);
 	const common = refusals(
-		"AUTHENTICATION_REQUIRED",
+		...(isOptional ? [] : (["AUTHENTICATION_REQUIRED"] as const)),
 		"INVALID_TOKEN",
+		...(guards.some(({ fresh, maxAge }) => fresh || maxAge !== undefined) ? (["FRESH_TOKEN_REQUIRED"] as const) : []),
 		"STORE_UNAVAILABLE",
 		...(permissions.length > 0 ? (["INSUFFICIENT_PERMISSIONS"] as const) : []),
 	);
@@ -80,5 +92,19 @@ function guarded(schema: FastifySchema | undefined, access: string): FastifySche
 		if (own?.description && own.description !== description)
 			response[status] = { ...own, description: `${description}\n\n${own.description}` };
 	}
-	return { ...schema, security: [{ accessToken: permissions }], response };
+	const { kind = "access", locations = fallback } = guards.at(-1) ?? {};
+	const schemes = [
+		...(kind === "refresh" ? [] : tokenIn("access", locations)),
+		...(kind === "access" ? [] : tokenIn("refresh", locations)),
+	];
+	const security = schemes.map((scheme) => ({ [scheme]: permissions }));
+	return { ...schema, security: isOptional ? [{}, ...security] : security, response };
+}
+
+/** The schemes under which a token of this kind comes; OpenAPI knows none for a form's field. */
+function tokenIn(kind: "access" | "refresh", locations: readonly TokenLocation[]): string[] {
+	return [
+		...(locations.includes("header") ? [`${kind}Token`] : []),
+		...(locations.includes("cookie") ? [`${kind}Cookie`] : []),
+	];
 }

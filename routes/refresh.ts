@@ -33,9 +33,9 @@ export default async function refreshRoute(app: App) {
 		handler: async (request, reply) => {
 			// The guard above lets nothing else through.
 			if (request.presentedRefresh === null) throw new errors.INVALID_TOKEN();
-			const { user, session } = await refresh.renew(request.presentedRefresh);
+			const renewed = await refresh.renew(request.presentedRefresh, app.extraClaims);
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
-			return reply.giveTokens({ user, session, fresh: false, refresh: true, delivery });
+			return reply.giveTokens({ ...renewed, fresh: false, refresh: true, delivery });
 		},
 	});
 }

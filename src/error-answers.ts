@@ -34,8 +34,12 @@ export function describe(error: unknown): {
 	const message = entry.message === "%s" ? (error as Error).message : entry.message;
 	const headers: Record<string, string> = {};
 	if (entry.retryAfter !== undefined) headers["retry-after"] = String(entry.retryAfter);
-	if (entry.challenge !== undefined)
-		headers["www-authenticate"] = entry.challenge === "bare" ? "Bearer" : `Bearer error="${entry.challenge}"`;
+	if (entry.challenge !== undefined) {
+		// The age that the route asks for (RFC 9470 section 3).
+		const { maxAge } = error as { maxAge?: number };
+		const wanted = maxAge === undefined ? "" : `, max_age=${maxAge}`;
+		headers["www-authenticate"] = entry.challenge === "bare" ? "Bearer" : `Bearer error="${entry.challenge}"${wanted}`;
+	}
 	return {
 		body: {
 			statusCode: entry.statusCode,

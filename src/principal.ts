@@ -1,4 +1,5 @@
 /** Who a verified token stands for, and how long one can live: what those who refuse tokens have to know of them. */
+import type { ExtraClaims } from "./extend.ts";
 
 /** Seconds by which the clocks of two machines may differ (RFC 7519 section 4.1.4). A constant, not a setting. */
 export const toleranceSeconds = 30;
@@ -15,6 +16,8 @@ export interface Principal {
 	readonly clientId: string;
 	readonly roles: readonly string[];
 	readonly permissions: readonly string[];
+	/** What `app.addClaims` added. Tokens made before a plugin was added lack its claims, and refresh tokens carry none. */
+	readonly claims: Readonly<Partial<ExtraClaims>>;
 	/** Whether the password was given for this very token. */
 	readonly fresh: boolean;
 	/** When the password was last given, in epoch seconds. */

@@ -5,6 +5,7 @@
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { errors } from "./errors.ts";
+import type { ExtraClaims } from "./extend.ts";
 import type { Keys, VerificationKey } from "./keys/keys.ts";
 import { type Principal, toleranceSeconds } from "./principal.ts";
 import { randomId } from "./random.ts";
@@ -44,10 +45,16 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 		 * The claims of a new access token. It never outlives its session.
 		 *
 		 * @param fresh whether the password was given for this very token.
+		 * @param extra what `app.extraClaims` answered for it.
 		 */
-		claimsFor(user: User, session: Session, { fresh }: { fresh: boolean }): AccessClaims {
+		claimsFor(
+			user: User,
+			session: Session,
+			{ fresh, extra = {} }: { fresh: boolean; extra?: Partial<ExtraClaims> },
+		): AccessClaims {
 			const now = clock.now();
 			return {
+				...extra,
 				iss: config.issuer,
 				sub: user.id,
 				aud: config.audience,
@@ -101,7 +108,8 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 		 */
 		principal(claims: unknown): Principal {
 			if (!isObject(claims)) return refuse("its payload is not an object");
-			const { iss, sub, aud, exp, nbf, iat, auth_time, jti, sid, client_id, type, fresh, roles, permissions } = claims;
+			const { iss, sub, aud, exp, nbf, iat, auth_time, jti, sid, client_id, ...others } = claims;
+			const { type, fresh, roles, permissions, ...extra } = others;
 			if (iss !== config.issuer) refuse("iss is not this service");
 			if (!isAudience(aud) || ![aud].flat().some((one) => config.audience.includes(one)))
 				refuse("aud does not hold this service");
@@ -121,6 +129,7 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 				clientId: client_id,
 				roles: Object.freeze(roles),
 				permissions: Object.freeze(permissions),
+				claims: deepFrozen(extra),
 				fresh,
 				authenticatedAt: auth_time,
 				issuedAt: iat,
@@ -139,6 +148,7 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 				clientId: config.clientId,
 				roles: [],
 				permissions: [],
+				claims: {},
 				fresh: false,
 				authenticatedAt,
 				issuedAt: refreshedAt,
@@ -154,6 +164,12 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 /** Refuses a token. The reason is for the log; every refusal looks the same to the client. */
 export function refuse(reason: string): never {
 	throw new errors.INVALID_TOKEN({ cause: new Error(reason) });
+}
+
+/** The same value, which nobody can change any more at any depth. */
+function deepFrozen<Value>(value: Value): Value {
+	if (typeof value === "object" && value !== null) for (const inner of Object.values(value)) deepFrozen(inner);
+	return Object.freeze(value);
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

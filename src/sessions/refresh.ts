@@ -4,8 +4,9 @@
  * the session ends (RFC 9700 section 4.14.2).
  */
 import { errors } from "../errors.ts";
+import type { ExtraClaims, NewToken } from "../extend.ts";
 import type { Log } from "../log.ts";
-import type { User, Users } from "../users/users.ts";
+import type { Users } from "../users/users.ts";
 import type { NamedGeneration, RefreshTokens } from "./refresh-token.ts";
 import type { Session, Sessions } from "./sessions.ts";
 
@@ -14,6 +15,11 @@ export interface PresentedRefresh {
 	readonly session: Session;
 	/** Whether it is the newest one; otherwise it is the one before, within its grace time. */
 	readonly current: boolean;
+}
+
+/** What a refreshed pair is made from. */
+export interface Renewed extends NewToken {
+	extra: Partial<ExtraClaims>;
 }
 
 /** What a token comes to: good, used before, or nothing. */
@@ -61,18 +67,23 @@ export function createRefresh({
 	/**
 	 * Goes on to the next generation, or hands out the one that a moment ago became the next. The account is read afresh.
 	 *
+	 * @param claimsFor gives the extra claims of the access token that comes with it.
 	 * @throws INVALID_TOKEN where the session or the account has ended meanwhile, STORE_UNAVAILABLE
 	 */
-	async function renew({ session, current }: PresentedRefresh): Promise<{ session: Session; user: User }> {
+	async function renew(
+		{ session, current }: PresentedRefresh,
+		claimsFor: (token: NewToken) => Promise<Partial<ExtraClaims>>,
+	): Promise<Renewed> {
 		// Before the generation moves: whatever fails here, the client's token stays as good as it was.
 		const user = await users.find(session.userId);
 		if (!user || user.disabled)
 			throw new errors.INVALID_TOKEN({ cause: new Error(`its account ${session.userId} is disabled or gone`) });
-		if (!current) return { session, user };
+		const extra = await claimsFor({ user, session });
+		if (!current) return { session, user, extra };
 		const advanced = await sessions.advance(session);
-		if (advanced) return { session: advanced, user };
+		if (advanced) return { session: advanced, user, extra };
 		// Another request with the same token was faster: now this one is the predecessor.
-		return renew(await admit({ sessionId: session.id, generation: session.generation }));
+		return renew(await admit({ sessionId: session.id, generation: session.generation }), claimsFor);
 	}
 
 	return {
