@@ -1,6 +1,6 @@
 /** Default deny: what a route has to declare before the process starts at all. */
 import t from "tap";
-import { disagreement } from "../../src/access.ts";
+import { disagreement, type Needs } from "../../src/access.ts";
 import { type App, buildApp } from "../../src/app.ts";
 import { testApp } from "../support/app.ts";
 
@@ -57,6 +57,22 @@ t.test("a route that does not agree with its guards stops the start, and the mes
 			/GET \/open is declared authenticated, yet a guard asks for a permission/,
 		],
 		[
+			"authenticated, with a guard that lets everybody through",
+			(app) => {
+				const preHandler = app.requires({ optional: true });
+				app.get("/open", { config: { access: "authenticated" }, preHandler }, handler);
+			},
+			/GET \/open is declared authenticated, yet its guard is optional: that is public/,
+		],
+		[
+			"a permission, with a guard that lets everybody through",
+			(app) => {
+				const preHandler = app.requires({ optional: true, permissions: ["users:read"] });
+				app.get("/open", { config: { access: "users:read" }, preHandler }, handler);
+			},
+			/GET \/open is declared users:read, yet its guard is optional/,
+		],
+		[
 			"two faults at once",
 			(app) => {
 				app.get("/one", handler);
@@ -104,7 +120,21 @@ t.test("the table of declarations and guards", async (t) => {
 	const any = { permissions: [] };
 	const read = { permissions: ["users:read"] };
 	const both = { permissions: ["users:read", "users:write"] };
-	const cases: [declared: string | undefined, guards: { permissions: string[] }[], agrees: boolean][] = [
+	const optional = { optional: true };
+	const refresh = { kind: "refresh" } as const;
+	const cases: [declared: string | undefined, guards: Needs[], agrees: boolean][] = [
+		["public", [optional], true],
+		["public", [optional, optional], true],
+		["public", [optional, any], false],
+		["public", [{ ...optional, ...read }], false],
+		["authenticated", [optional], false],
+		["authenticated", [optional, any], true],
+		["authenticated", [refresh], true],
+		["public", [refresh], false],
+		["users:read", [refresh], false],
+		["users:read", [optional], false],
+		["users:read", [{ ...optional, ...read }], false],
+		["users:read", [any, { ...optional, ...read }], true],
 		[undefined, [], false],
 		[undefined, [any], false],
 		["public", [], true],
