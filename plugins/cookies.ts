@@ -2,7 +2,7 @@
 import fastifyCookie from "@fastify/cookie";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
-import { type CookieKind, cookieAttributes, cookieNames, countCookies } from "../src/cookies.ts";
+import { type CookieKind, cookieAttributes, countCookies, joinParts, partNames, partsOf } from "../src/cookies.ts";
 import { errors } from "../src/errors.ts";
 
 /** The tokens that came in cookies. */
@@ -30,7 +30,8 @@ declare module "fastify" {
 	}
 }
 
-const kinds = Object.keys(cookieNames) as CookieKind[];
+const kinds = Object.keys(partNames) as CookieKind[];
+const allNames = Object.values(partNames).flat();
 
 export default fp(
 	async (app) => {
@@ -41,22 +42,27 @@ export default fp(
 			const { cookie } = this.headers;
 			if (cookie === undefined) return {};
 			const counts = countCookies(cookie);
-			if (kinds.some((kind) => (counts.get(cookieNames[kind]) ?? 0) > 1)) throw new errors.MALFORMED_REQUEST();
+			if (allNames.some((name) => (counts.get(name) ?? 0) > 1)) throw new errors.MALFORMED_REQUEST();
 			const values = app.parseCookie(cookie);
-			const { [cookieNames.access]: access, [cookieNames.refresh]: refresh } = values;
-			return { ...(access ? { access } : {}), ...(refresh ? { refresh } : {}) };
+			const access = joinParts("access", values);
+			const refresh = joinParts("refresh", values);
+			return { ...(access && { access }), ...(refresh && { refresh }) };
 		});
 
 		app.decorateReply("setTokenCookies", function (this: FastifyReply, values) {
+			const before = countCookies(this.request.headers.cookie ?? "");
 			for (const kind of kinds) {
-				const one = values[kind];
-				if (one) this.setCookie(cookieNames[kind], one.value, { ...cookieAttributes[kind], maxAge: one.seconds });
+				const { value, seconds } = values[kind] ?? { value: undefined, seconds: 0 };
+				if (value === undefined) continue;
+				for (const { name, part } of partsOf(kind, value))
+					if (part !== "") this.setCookie(name, part, { ...cookieAttributes[kind], maxAge: seconds });
+					else if (before.has(name)) this.clearCookie(name, cookieAttributes[kind]);
 			}
 			return this;
 		});
 
 		app.decorateReply("clearTokenCookies", function (this: FastifyReply) {
-			for (const kind of kinds) this.clearCookie(cookieNames[kind], cookieAttributes[kind]);
+			for (const kind of kinds) for (const name of partNames[kind]) this.clearCookie(name, cookieAttributes[kind]);
 			return this;
 		});
 	},

@@ -31,6 +31,7 @@ export default fp(
 			const extra = gift.extra ?? (await app.extraClaims(gift));
 			const claims = tokens.claimsFor(user, session, { fresh, extra });
 			const accessToken = app.signAccessToken(claims);
+			tokens.assertUsable(accessToken);
 			const expiresIn = claims.exp - claims.iat;
 			const refreshToken = gift.refresh ? refresh.tokenOf(session) : undefined;
 			const refreshExpiresIn = session.expiresAt - clock.now();

@@ -36,6 +36,7 @@ export default async function login(app: App) {
 					"INVALID_USERNAME",
 					"INVALID_PASSWORD",
 					"INVALID_CREDENTIALS",
+					"TOO_MANY_ROLES",
 					"CROSS_ORIGIN_REFUSED",
 					"PAYLOAD_TOO_LARGE",
 					"UNSUPPORTED_MEDIA_TYPE",

@@ -23,6 +23,7 @@ export default async function reauthenticate(app: App) {
 					"MALFORMED_REQUEST",
 					"INVALID_PASSWORD",
 					"INVALID_CURRENT_PASSWORD",
+					"TOO_MANY_ROLES",
 					"CROSS_ORIGIN_REFUSED",
 					"CSRF_TOKEN_REQUIRED",
 					"CSRF_TOKEN_MISMATCH",

@@ -22,6 +22,7 @@ export default async function refreshRoute(app: App) {
 					"VALIDATION_FAILED",
 					"MALFORMED_REQUEST",
 					"TWO_CREDENTIALS",
+					"TOO_MANY_ROLES",
 					"CROSS_ORIGIN_REFUSED",
 					"CSRF_TOKEN_REQUIRED",
 					"CSRF_TOKEN_MISMATCH",

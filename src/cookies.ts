@@ -1,15 +1,23 @@
 /** The cookies that carry tokens: their names and their attributes, and how they are read from a request. */
 
-/** `__Host-`: only this very host can have set it, over https, for every path (RFC 6265bis section 4.1.3.2). */
-export const cookieNames = {
-	access: "__Host-access",
-	refresh: "__Host-refresh",
-	/** The double-submit value. A page's script may read it; alone it opens nothing. */
-	csrf: "__Host-csrf",
-} as const;
+/** One of the cookies. `csrf` is the double-submit value: a page's script may read it; alone it opens nothing. */
+export type CookieKind = "access" | "refresh" | "csrf";
 
-/** One of the cookies. */
-export type CookieKind = keyof typeof cookieNames;
+/**
+ * Letters that go into one cookie. Browsers drop a cookie whose name and value have more than 4,096 bytes together
+ * (RFC 6265bis section 5.6), and an access token has up to 8,192: a long one goes on in a second and a third cookie.
+ */
+const partLength = 4000;
+
+/** `__Host-`: only this very host can have set it, over https, for every path (RFC 6265bis section 4.1.3.2). */
+export const cookieNames = { access: "__Host-access", refresh: "__Host-refresh", csrf: "__Host-csrf" } as const;
+
+/** The cookies of each kind, in the order of their parts. */
+export const partNames: Readonly<Record<CookieKind, readonly string[]>> = {
+	access: [cookieNames.access, `${cookieNames.access}.1`, `${cookieNames.access}.2`],
+	refresh: [cookieNames.refresh],
+	csrf: [cookieNames.csrf],
+};
 
 /** What every one of them has. */
 const shared = { path: "/", secure: true } as const;
@@ -21,6 +29,26 @@ export const cookieAttributes = {
 	refresh: { ...shared, httpOnly: true, sameSite: "strict" },
 	csrf: { ...shared, httpOnly: false, sameSite: "strict" },
 } as const;
+
+/** Every cookie of a kind with its part of the value, empty where the value has ended before. */
+export function partsOf(kind: CookieKind, value: string): { name: string; part: string }[] {
+	return partNames[kind].map((name, index) => ({
+		name,
+		part: value.slice(index * partLength, (index + 1) * partLength),
+	}));
+}
+
+/** The value that the cookies of a kind hold together, empty where there are none. */
+export function joinParts(kind: CookieKind, cookies: Readonly<Record<string, string | undefined>>): string {
+	let value = "";
+	for (const name of partNames[kind]) {
+		const part = cookies[name] ?? "";
+		value += part;
+		// A part that is not full is the last one: what a browser still has behind it belongs to an earlier token.
+		if (part.length < partLength) break;
+	}
+	return value;
+}
 
 /**
  * How often each name occurs in a Cookie header (RFC 6265 section 5.4). A name that comes twice was planted once.

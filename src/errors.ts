@@ -83,6 +83,11 @@ export const catalogue = {
 		doc: "The token is good, the account lacks a permission that the route requires.",
 		challenge: "insufficient_scope",
 	},
+	TOO_MANY_ROLES: {
+		statusCode: 403,
+		message: "The account has more roles and permissions than a token can hold",
+		doc: "The access token would be over 8,192 letters and refused everywhere. An administrator has to take roles away from the account.",
+	},
 	INVALID_CURRENT_PASSWORD: {
 		statusCode: 403,
 		message: "The current password is wrong",
@@ -91,7 +96,7 @@ export const catalogue = {
 	CROSS_ORIGIN_REFUSED: {
 		statusCode: 403,
 		message: "Requests from another origin are refused",
-		doc: "The Sec-Fetch-Site or Origin header says that a page of another site sent the request.",
+		doc: "The Sec-Fetch-Site or Origin header says that a page of another site sent the request; or neither came with a cookie that is to authorise it.",
 	},
 	CSRF_TOKEN_REQUIRED: {
 		statusCode: 403,

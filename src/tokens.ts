@@ -73,6 +73,16 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 		},
 
 		/**
+		 * Refuses to give out a token that no door would take, this one included.
+		 *
+		 * @throws TOO_MANY_ROLES
+		 */
+		assertUsable(token: string): void {
+			if (token.length > longestToken)
+				throw new errors.TOO_MANY_ROLES({ cause: new Error(`the token has ${token.length} letters`) });
+		},
+
+		/**
 		 * Checks size and shape, before anything is decoded: three segments of base64url (RFC 7515 section 7.1), each in
 		 * its only spelling (RFC 4648 section 3.5), so that one token has one text. The alphabet is @fastify/jwt's to check.
 		 *
