@@ -1,6 +1,7 @@
 /** What other services need to verify our tokens: the key set, and where it is. */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
+import { keySetMaxAgeSeconds } from "../src/keys/life.ts";
 
 const Metadata = Type.Object(
 	{
@@ -11,9 +12,6 @@ const Metadata = Type.Object(
 	},
 	{ additionalProperties: false },
 );
-
-/** Seconds for which verifiers may keep the key set. */
-const maxAge = 300;
 
 export default async function wellKnown(app: App) {
 	const { config, keys } = app.services;
@@ -31,7 +29,7 @@ export default async function wellKnown(app: App) {
 		},
 		handler: async (request, reply) => {
 			const { body, etag } = keys.keySet();
-			reply.header("cache-control", `public, max-age=${maxAge}`).header("etag", etag);
+			reply.header("cache-control", `public, max-age=${keySetMaxAgeSeconds}`).header("etag", etag);
 			if (matches(request.headers["if-none-match"], etag)) return reply.code(304).send(null);
 			// Text, so that it is sent as it was hashed for the ETag.
 			return reply.type("application/jwk-set+json; charset=utf-8").serializer(String).send(body);
@@ -46,7 +44,7 @@ export default async function wellKnown(app: App) {
 			response: { 200: Metadata },
 		},
 		handler: async (_request, reply) => {
-			reply.header("cache-control", `public, max-age=${maxAge}`);
+			reply.header("cache-control", `public, max-age=${keySetMaxAgeSeconds}`);
 			return {
 				issuer: config.issuer,
 				jwks_uri: `${config.issuer}/.well-known/jwks.json`,

@@ -128,6 +128,11 @@ export const catalogue = {
 		message: "There is no such session",
 		doc: "The session that was named has ended, never was, or is another account's.",
 	},
+	KEY_NOT_FOUND: {
+		statusCode: 404,
+		message: "The key ring has no key with this id",
+		doc: "The key that was named never was, or is gone already.",
+	},
 	REQUEST_TIMEOUT: {
 		statusCode: 408,
 		message: "The request came too slowly",

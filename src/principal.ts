@@ -5,6 +5,9 @@ import type { ExtraClaims } from "./extend.ts";
 export const toleranceSeconds = 30;
 /** The upper end of ACCESS_TOKEN_SECONDS, with the tolerance: no token lives longer. */
 export const longestTokenSeconds = 86_400 + toleranceSeconds;
+/** By how much the clock of a replica that issues tokens may be ahead of the store's. */
+export const clockMarginSeconds = 300;
+
 /** Who sent a request, as its verified token says. Frozen, because requests with the same token share it. */
 export interface Principal {
 	/** Which kind of token it was; a refresh token carries no roles and no permissions. */

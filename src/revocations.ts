@@ -4,12 +4,10 @@
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Transaction } from "kysely";
-import { longestTokenSeconds, type Principal, toleranceSeconds } from "./principal.ts";
+import { clockMarginSeconds, longestTokenSeconds, type Principal, toleranceSeconds } from "./principal.ts";
 import type { Schema } from "./store/schema.ts";
 import type { Store } from "./store/store.ts";
 
-/** By how much the clock of a replica that issues tokens may be ahead of the store's. */
-const clockMarginSeconds = 300;
 /** Rows that one statement writes or deletes: few enough that nobody waits for it. */
 const step = 500;
 /** Rows that one statement reads, and entries of the map that are looked at in one go. */

@@ -6,22 +6,25 @@ import type { Config } from "./config/config.ts";
 import { createCredentials } from "./credentials.ts";
 import { inSteps, openHousekeeping } from "./housekeeping.ts";
 import { createKeys } from "./keys/keys.ts";
+import { createRotation } from "./keys/rotation.ts";
 import type { Log } from "./log.ts";
 import { openPasswords } from "./passwords/passwords.ts";
 import { createPermissions } from "./permissions.ts";
 import { createReadiness } from "./readiness.ts";
 import { createRevocations } from "./revocations.ts";
-import { deriveKey, deriveKeys, openSecret } from "./secret.ts";
+import { deriveKeys } from "./secret.ts";
 import { createCsrf } from "./sessions/csrf.ts";
 import { createRefresh } from "./sessions/refresh.ts";
 import { createRefreshTokens } from "./sessions/refresh-token.ts";
 import { createSessions } from "./sessions/sessions.ts";
-import { openStore } from "./store/store.ts";
+import { openStore, type Store } from "./store/store.ts";
 import { createTokens } from "./tokens.ts";
 import { createUsers } from "./users/users.ts";
 
 /** How often what is over is deleted. */
 const purgeSeconds = 60;
+/** How often somebody looks whether a key has to change its state. */
+const keysSeconds = 5;
 
 export type Services = Awaited<ReturnType<typeof openServices>>;
 
@@ -64,6 +67,12 @@ export async function openAccounts(config: Config, clock: Clock = systemClock) {
 	};
 }
 
+/** The key ring over a store: as requests read it, and what changes it. Needs SECRET, or makes the file that stands for it. */
+export function openRing(config: Config, store: Store) {
+	const sealingKeys = deriveKeys(config, "signing keys");
+	return { keys: createKeys({ store, sealingKeys }), rotation: createRotation({ store, sealingKeys, config }) };
+}
+
 /**
  * Opens everything a server needs: migrates the store, makes the first key and the first account, loads the ring and
  * the revocations, and starts to follow changes.
@@ -75,17 +84,12 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 	try {
 		const { store, revocations, sessions, users } = accounts;
 		await store.migrate();
-		const keys = createKeys({
-			store,
-			clock,
-			sealingKey: deriveKey(openSecret(config), "signing keys"),
-			algorithm: config.signingAlgorithm,
-		});
+		const { keys, rotation } = openRing(config, store);
 		// First what is there: a wrong SECRET must stop the start before it adds a key of its own.
 		await keys.load((_kid, error) => {
 			throw error;
 		});
-		await keys.ensureActive();
+		await rotation.start();
 		const bootstrapped: Bootstrap = await bootstrap(config, accounts);
 		const changes = createChanges({
 			store,
@@ -104,6 +108,15 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 				{ name: "sessions", everySeconds: purgeSeconds, run: () => inSteps(sessions.purge) },
 				{ name: "revocations", everySeconds: purgeSeconds, run: () => inSteps(revocations.purge) },
 				{ name: "revocations in memory", everySeconds: purgeSeconds, run: revocations.forget },
+				{
+					name: "signing keys",
+					everySeconds: keysSeconds,
+					async run() {
+						// While the store is away nothing can be done, and the follower of changes has said so.
+						if (!changes.reachable()) return;
+						for (const key of await rotation.advance()) log.info(key, "a signing key has changed its state");
+					},
+				},
 			],
 		});
 		return {
@@ -112,6 +125,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			config,
 			log,
 			keys,
+			rotation,
 			changes,
 			bootstrapped,
 			refresh: createRefresh({

@@ -1,8 +1,9 @@
 /** The commands: the same services as the server, without HTTP. */
 import { parseArgs } from "node:util";
 import { type Config, ConfigError, loadConfig, settings, shown } from "../config/config.ts";
-import { openAccounts } from "../services.ts";
+import { openAccounts, openRing } from "../services.ts";
 import { storeExists } from "../store/store.ts";
+import { keyCommands } from "./keys.ts";
 import { userCommands } from "./users.ts";
 import { type Accounts, type Answer, none, only, table, UsageError } from "./words.ts";
 
@@ -20,6 +21,9 @@ const usage = `gatehouse COMMAND [--json]
                                              the next token on, with --now at once: its sessions end
   user sessions NAME                         where an account is logged in
   user logout NAME [SESSION]                 end all of its sessions, or this one
+  key list                                   every signing key, its state and its times
+  key rotate                                 publish a new key, which signs once every verifier can have it
+  key revoke KID                             take a key out at once: its tokens are refused
   backup FILE                                copy the live SQLite database to a new file
   config                                     every setting, its value and where it comes from
 
@@ -85,20 +89,31 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 			return run(accounts, { ...call, words: rest });
 		});
 	}
+	if (command === "key") {
+		const [verb = "", ...rest] = words;
+		const run = Object.hasOwn(keyCommands, verb) ? keyCommands[verb] : undefined;
+		if (!run) throw new UsageError(`key ${verb} is not a command`);
+		if (verb === "revoke") only(rest, "KID");
+		else none(rest);
+		return withAccounts("old", async ({ store }, config) => {
+			await store.migrate();
+			return run(openRing(config, store).rotation, rest);
+		});
+	}
 	throw new UsageError(`${command ?? "nothing"} is not a command`);
 }
 
 /** Opens the store for one command. Most want an old one: a new one, made where DATA_DIR was mistyped, would say nothing. */
 async function withAccounts(
 	store: "old" | "new or old",
-	run: (accounts: Accounts) => Promise<Answer>,
+	run: (accounts: Accounts, config: Config) => Promise<Answer>,
 ): Promise<Answer> {
 	const { config } = loadConfig(process.env);
 	if (store === "old" && !storeExists(config))
 		throw Object.assign(new Error(`there is no store in DATA_DIR (${config.dataDir})`), { code: "NO_STORE" });
 	const accounts = await openAccounts(config);
 	try {
-		return await run(accounts);
+		return await run(accounts, config);
 	} finally {
 		await accounts.close();
 	}

@@ -96,6 +96,12 @@ export const settings = {
 		parse: parse.oneOf("ES256", "RS256", "EdDSA"),
 		fallback: "ES256",
 	}),
+	keyRotationDays: setting({
+		name: "KEY_ROTATION_DAYS",
+		doc: "A new key takes over from the one that has signed for so long, 1 to 365.",
+		parse: parse.integer(1, 365),
+		fallback: 30,
+	}),
 	accessTokenSeconds: setting({
 		name: "ACCESS_TOKEN_SECONDS",
 		doc: "How long an access token is good, 30 to 86400.",

@@ -19,3 +19,16 @@ export function unseal(key: Buffer, label: string, text: string): string {
 		.setAuthTag(tag);
 	return decipher.update(sealed, undefined, "utf8") + decipher.final("utf8");
 }
+
+/** Decrypts with the first of several keys that fits, and says which. Throws where none does. */
+export function unsealWithAny(keys: readonly Buffer[], label: string, text: string): { plain: string; index: number } {
+	let failure: unknown;
+	for (const [index, key] of keys.entries()) {
+		try {
+			return { plain: unseal(key, label, text), index };
+		} catch (error) {
+			failure ??= error;
+		}
+	}
+	throw failure;
+}

@@ -38,14 +38,26 @@ export interface UserRolesTable {
 	role: string;
 }
 
-/** The key ring. A unique index allows one active key, however many replicas make one at once. */
+/**
+ * The states of a key, in the order of its life: shown to verifiers, signing, verifying only, and no longer of use. A
+ * revoked key goes from any of them to the last one.
+ */
+export type KeyState = "published" | "active" | "retiring" | "gone";
+
+/** The key ring. A unique index allows one active key, whoever makes one at the same time. */
 export interface SigningKeysTable {
 	kid: string;
 	algorithm: string;
-	state: "active" | "retiring";
-	/** The private key, encrypted: a dump of the store signs nothing. */
+	state: KeyState;
+	/** The private key, encrypted: a dump of the store signs nothing. Empty once the key is gone. */
 	private_key_sealed: string;
 	created_at: number;
+	/** When a published key may sign, or since when another one did. */
+	signs_at: number;
+	/** When the last token of a retiring key has ended, or when a key was gone. */
+	ends_at: number | null;
+	/** The longest ACCESS_TOKEN_SECONDS among the processes that sign with it. */
+	token_seconds: number;
 }
 
 /** A login that can still be refreshed. It has one row, however many tokens it was given; an ended one has none. */

@@ -5,7 +5,7 @@
  */
 import { createHash, createPrivateKey, createPublicKey, privateEncrypt, publicDecrypt, sign } from "node:crypto";
 import t from "tap";
-import type { VerificationKey } from "../../src/keys/keys.ts";
+import type { VerificationKey } from "../../src/keys/key-pair.ts";
 import { assertStrong } from "../../src/keys/strength.ts";
 import { type TestApp, testApp } from "../support/app.ts";
 import { encode, expectAccepted, refusalFault, segments } from "../support/forgery.ts";

@@ -5,7 +5,7 @@ import { createServer, get as httpGet } from "node:http";
 import type { AddressInfo } from "node:net";
 import { calculateJwkThumbprint, exportJWK } from "jose";
 import t from "tap";
-import type { VerificationKey } from "../../src/keys/keys.ts";
+import type { VerificationKey } from "../../src/keys/key-pair.ts";
 import {
 	decode,
 	encode,

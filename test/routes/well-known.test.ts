@@ -1,7 +1,8 @@
 /** The key set and the metadata: what other services build their trust on. */
 import { calculateJwkThumbprint, createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify } from "jose";
 import t from "tap";
-import { testApp } from "../support/app.ts";
+import { publishedSeconds } from "../../src/keys/life.ts";
+import { createFakeClock, type TestApp, testApp } from "../support/app.ts";
 import { expectAccepted } from "../support/forgery.ts";
 import { openStoreLocation } from "../support/stores.ts";
 
@@ -13,18 +14,19 @@ const members: Record<string, { kty: string; crv?: string; numbers: string[] }> 
 	EdDSA: { kty: "OKP", crv: "Ed25519", numbers: ["x"] },
 };
 
-t.test("T23, J01 to J03: the key set shows public members only, through every change of the ring", async (t) => {
+t.test("T23, J01 to J03: the key set shows public members only, in every state of the ring", async (t) => {
 	const location = await openStoreLocation(t, "sqlite");
+	const clock = createFakeClock();
 	const tokens: [token: string, id: string][] = [];
-	for (const [index, algorithm] of Object.keys(members).entries()) {
-		const house = await testApp(t, { location, settings: { SIGNING_ALGORITHM: algorithm } });
-		const id = await house.addUser(`user-${index}`);
-		tokens.push([house.app.signAccessToken(house.claims(id)), id]);
+
+	/** Looks at the whole key set, and verifies every token so far, as another service does: by jose and this set alone. */
+	async function check(house: TestApp, when: string, algorithms: string[]): Promise<void> {
+		await house.services.changes.poll();
 		const answer = await house.get(url);
 		const { keys, ...rest } = answer.json<{ keys: JWK[] }>();
-		t.same(rest, {}, "nothing beside the keys");
-		t.equal(keys.length, index + 1, `${algorithm}: the new key and every earlier one`);
-		t.equal(new Set(keys.map(({ kid }) => kid)).size, keys.length, "each kid once");
+		t.same(rest, {}, `${when}: nothing beside the keys`);
+		t.same(keys.map(({ alg }) => alg).sort(), [...algorithms].sort(), `${when}: these keys`);
+		t.equal(new Set(keys.map(({ kid }) => kid)).size, keys.length, "J01: each kid once");
 		t.ok(
 			keys.some(({ kid }) => kid === house.services.keys.signing().kid),
 			"also the one that signs",
@@ -37,15 +39,32 @@ t.test("T23, J01 to J03: the key set shows public members only, through every ch
 		}
 		t.notMatch(answer.payload, /"(d|p|q|dp|dq|qi|oth|k)":/, "no private member by any name");
 		t.notMatch(answer.payload, /PRIVATE|sealed/);
-		// As another service does it: only the key set, and a library that is not ours.
 		const keySet = createLocalJWKSet(answer.json<JSONWebKeySet>());
 		for (const [token, sub] of tokens) {
 			const options = { issuer: "http://localhost:3000", audience: "http://localhost:3000", typ: "at+jwt" };
-			const verified = await jwtVerify(token, keySet, { ...options, currentDate: new Date(house.clock.now() * 1000) });
+			const verified = await jwtVerify(token, keySet, { ...options, currentDate: new Date(clock.now() * 1000) });
 			t.equal(verified.payload.sub, sub, "jose verifies our token with it");
 			await expectAccepted(t, house, token, sub, "so do we, also under an earlier key");
 		}
 	}
+
+	let house: TestApp | undefined;
+	const signed: string[] = [];
+	for (const algorithm of Object.keys(members)) {
+		house = await testApp(t, { location, clock, settings: { SIGNING_ALGORITHM: algorithm } });
+		await check(house, `${algorithm} begins`, [...signed, algorithm]);
+		clock.advance(publishedSeconds);
+		await house.services.rotation.advance();
+		await check(house, `${algorithm} signs`, [...signed, algorithm]);
+		signed.push(algorithm);
+		const id = await house.addUser(algorithm.toLowerCase());
+		tokens.push([house.app.signAccessToken(house.claims(id)), id]);
+		await check(house, `${algorithm} has signed`, signed);
+	}
+	clock.advance(86_400);
+	tokens.length = 0;
+	await house?.services.rotation.advance();
+	if (house) await check(house, "the earlier ones are gone", signed.slice(-1));
 });
 
 t.test("J04: the key set may be kept for five minutes, and asked for again by its ETag", async (t) => {
@@ -72,12 +91,22 @@ t.test("J04: the key set may be kept for five minutes, and asked for again by it
 	const head = await app.inject({ method: "HEAD", url });
 	t.same([head.statusCode, head.payload, head.headers.etag], [200, "", etag]);
 
-	await services.store.db.deleteFrom("signing_keys").execute();
-	await services.keys.ensureActive();
+	await services.rotation.rotate();
 	await services.changes.poll();
 	const changed = await app.inject({ url, headers: { "if-none-match": etag } });
 	t.equal(changed.statusCode, 200, "another set has another tag");
 	t.not(changed.headers.etag, etag);
+});
+
+t.test("J10: the key set is answered from memory while the store is gone", async (t) => {
+	const { app, get, services } = await testApp(t);
+	const before = await get(url);
+	await services.store.close();
+	t.equal(await services.store.now().catch(() => "gone"), "gone", "no question reaches the store any more");
+	const answer = await get(url);
+	t.same([answer.statusCode, answer.payload], [200, before.payload]);
+	const again = await app.inject({ url, headers: { "if-none-match": before.headers.etag as string } });
+	t.equal(again.statusCode, 304);
 });
 
 t.test("J09: the metadata tells the truth, and does not follow the Host header", async (t) => {

@@ -51,7 +51,7 @@ const refusal = JSON.stringify([
 	401,
 	'Bearer error="invalid_token"',
 	"no-store",
-	{ statusCode: 401, code: "INVALID_TOKEN", error: "Unauthorized", message: "The access token is not valid" },
+	{ statusCode: 401, code: "INVALID_TOKEN", error: "Unauthorized", message: "The token is not valid" },
 ]);
 
 /** What is wrong with the way in which a door refuses a token; nothing where it is as it must be. */

@@ -23,6 +23,9 @@ const key = (kid: string, state: "active" | "retiring") => ({
 	state,
 	private_key_sealed: "sealed",
 	created_at: 1,
+	signs_at: 1,
+	ends_at: null,
+	token_seconds: 900,
 });
 
 onEachStore((kind, open) => {

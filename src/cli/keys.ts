@@ -1,0 +1,52 @@
+/** The commands about signing keys. */
+import type { KeyRow } from "../keys/life.ts";
+import type { Rotation } from "../keys/rotation.ts";
+import { type Answer, only, table } from "./words.ts";
+
+/** Each command by its verb. */
+export const keyCommands: Record<string, (rotation: Rotation, words: string[]) => Promise<Answer>> = {
+	async list(rotation) {
+		const keys = await rotation.list();
+		const rows = keys.map((key) => [
+			key.kid,
+			key.algorithm,
+			key.state,
+			time(key.created_at),
+			time(key.signs_at),
+			key.ends_at === null ? "" : time(key.ends_at),
+		]);
+		return {
+			text: table([["KID", "ALGORITHM", "STATE", "PUBLISHED", "SIGNS", "ENDS"], ...rows]),
+			json: keys.map(shown),
+		};
+	},
+	async rotate(rotation) {
+		const { key, made } = await rotation.rotate();
+		const { kid, state, signs_at } = key;
+		const what = made ? `made ${kid}` : `${kid} is published already`;
+		return {
+			text: state === "active" ? `${what}; it signs from now on` : `${what}; it signs from ${time(signs_at)} on`,
+			json: { ...shown(key), made },
+		};
+	},
+	async revoke(rotation, words) {
+		const kid = only(words, "KID");
+		const next = await rotation.revoke(kid);
+		return {
+			text: next ? `revoked ${kid}; ${next.kid} signs from now on` : `revoked ${kid}`,
+			json: { revoked: kid, signing: next?.kid ?? null },
+		};
+	},
+};
+
+/** A key as programs get it; times are epoch seconds. */
+const shown = ({ kid, algorithm, state, created_at, signs_at, ends_at }: KeyRow) => ({
+	kid,
+	algorithm,
+	state,
+	createdAt: created_at,
+	signsAt: signs_at,
+	endsAt: ends_at,
+});
+
+const time = (seconds: number): string => new Date(seconds * 1000).toISOString().replace(".000", "");

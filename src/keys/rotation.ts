@@ -1,0 +1,193 @@
+/**
+ * Everything that changes the key ring: the start, the clock, and the commands. Any number of replicas may do it at the
+ * same time: a change announces the topic `keys` first, whose row lock makes the others wait, and then looks whether
+ * there is still anything to do.
+ */
+import type { Kysely } from "kysely";
+import type { Config } from "../config/config.ts";
+import { errors } from "../errors.ts";
+import type { Schema } from "../store/schema.ts";
+import type { Store } from "../store/store.ts";
+import { generateKey, openPrivateKey, type SealedKey, type SealingKeys, wrongSecret } from "./key-pair.ts";
+import { due, type KeyRow, type Ring, transitions } from "./life.ts";
+import { seal } from "./seal.ts";
+import type { SigningAlgorithm } from "./strength.ts";
+
+const daySeconds = 86_400;
+const columns = ["kid", "algorithm", "state", "created_at", "signs_at", "ends_at", "token_seconds"] as const;
+
+export type Rotation = ReturnType<typeof createRotation>;
+
+/** Builds what changes the table `signing_keys`. A replica that has it in memory hears of a change by its topic. */
+export function createRotation({
+	store,
+	sealingKeys,
+	config,
+}: {
+	store: Store;
+	sealingKeys: SealingKeys;
+	config: Pick<Config, "signingAlgorithm" | "keyRotationDays" | "accessTokenSeconds">;
+}) {
+	const rotationSeconds = config.keyRotationDays * daySeconds;
+	const { accessTokenSeconds: tokenSeconds } = config;
+
+	async function read(db: Kysely<Schema>): Promise<Ring> {
+		const rows = await db
+			.selectFrom("signing_keys")
+			.select(columns)
+			.where("state", "!=", "gone")
+			.orderBy("created_at")
+			.execute();
+		const { now } = await db.selectNoFrom(store.nowExpression().as("now")).executeTakeFirstOrThrow();
+		const find = (state: KeyRow["state"]) => rows.find((row) => row.state === state);
+		return {
+			now,
+			active: find("active"),
+			published: find("published"),
+			retiring: rows.filter(({ state }) => state === "retiring"),
+		};
+	}
+
+	/** One change after another, however many processes make one. */
+	const change = <T>(work: (ring: Ring, to: ReturnType<typeof transitions>) => Promise<T>): Promise<T> =>
+		store.db.transaction().execute(async (transaction) => {
+			await store.announce(transaction, "keys");
+			const ring = await read(transaction);
+			return work(ring, transitions(transaction, ring.now));
+		});
+
+	/**
+	 * A key that may be added, made before the change because that takes time. Where the ring has an active key it keeps
+	 * that one's algorithm: only a start changes it, or replicas with different settings would rotate back and forth.
+	 *
+	 * @throws ConfigError where SECRET opens none of the keys in the store: nobody else could open one sealed under it.
+	 */
+	async function make(algorithm?: SigningAlgorithm) {
+		const sealed = await store.db
+			.selectFrom("signing_keys")
+			.select(["kid", "algorithm", "state", "private_key_sealed"])
+			.where("state", "!=", "gone")
+			.execute();
+		if (sealed.length > 0 && !sealed.some(opens)) throw wrongSecret();
+		const active = sealed.find(({ state }) => state === "active")?.algorithm as SigningAlgorithm | undefined;
+		const chosen = algorithm ?? active ?? config.signingAlgorithm;
+		const { kid, privatePem } = await generateKey(chosen);
+		return {
+			kid,
+			algorithm: chosen,
+			private_key_sealed: seal(sealingKeys[0], kid, privatePem),
+			token_seconds: tokenSeconds,
+		};
+	}
+
+	const opens = (row: SealedKey): boolean => {
+		try {
+			return openPrivateKey(row, sealingKeys) !== undefined;
+		} catch {
+			return false;
+		}
+	};
+
+	/** Seals under SECRET what SECRET_PREVIOUS opened, so that the next start does without it. */
+	async function sealAgain(): Promise<void> {
+		const rows = await store.db
+			.selectFrom("signing_keys")
+			.select(["kid", "private_key_sealed"])
+			.where("state", "!=", "gone")
+			.execute();
+		for (const { kid, private_key_sealed } of rows) {
+			const { privatePem, isCurrent } = openPrivateKey({ kid, private_key_sealed }, sealingKeys);
+			if (isCurrent) continue;
+			await store.db
+				.updateTable("signing_keys")
+				.set({ private_key_sealed: seal(sealingKeys[0], kid, privatePem) })
+				.where("kid", "=", kid)
+				// Not where another process has sealed it, or erased it, meanwhile.
+				.where("private_key_sealed", "=", private_key_sealed)
+				.execute();
+		}
+	}
+
+	/** Does what is due, and answers which keys have changed their state, for the log. */
+	async function advance(): Promise<Pick<KeyRow, "kid" | "state">[]> {
+		const look = (ring: Ring) => due(ring, { rotationSeconds, tokenSeconds });
+		const now = look(await read(store.db));
+		if (!now.ready && !now.old && now.ended.length + now.short.length === 0) return [];
+		const spare = now.old && (await make());
+		return change(async (ring, to) => {
+			const { ended, ready, old, short } = look(ring);
+			const changed: Pick<KeyRow, "kid" | "state">[] = [];
+			for (const key of short) await to.lengthen(key, tokenSeconds);
+			for (const key of ended) {
+				await to.end(key);
+				changed.push({ kid: key.kid, state: "gone" });
+			}
+			if (ready) {
+				await to.activate(ready, ring.active);
+				if (ring.active) changed.push({ kid: ring.active.kid, state: "retiring" });
+				changed.push({ kid: ready.kid, state: "active" });
+			}
+			if (old && spare) changed.push(await to.add(spare, "published"));
+			return changed;
+		});
+	}
+
+	return {
+		advance,
+
+		/**
+		 * What a server does before it serves: makes the first key of an empty store, which signs at once, and publishes one
+		 * where SIGNING_ALGORITHM is another than the newest key's. Of several starts with different settings the last wins.
+		 *
+		 * @throws ConfigError where SECRET does not open the keys in the store.
+		 */
+		async start(): Promise<void> {
+			await sealAgain();
+			await advance();
+			const wanted = config.signingAlgorithm;
+			const before = await read(store.db);
+			if ((before.published ?? before.active)?.algorithm === wanted) return;
+			const spare = await make(wanted);
+			await change(async ({ active, published }, to) => {
+				if (!active) return void (await to.add(spare, "active"));
+				if (published?.algorithm === wanted) return;
+				// It has signed nothing yet.
+				if (published) await to.end(published);
+				if (active.algorithm !== wanted) await to.add(spare, "published");
+			});
+		},
+
+		/** Publishes a key that will take over; where one is published already, that one will do. */
+		async rotate(): Promise<{ key: KeyRow; made: boolean }> {
+			const spare = await make();
+			return change(async ({ active, published }, to) => {
+				if (published) return { key: published, made: false };
+				return { key: await to.add(spare, active ? "published" : "active"), made: true };
+			});
+		},
+
+		/**
+		 * Takes a key out of the ring at once: its tokens are refused. Where it was the active one the published key signs
+		 * from now on, or a new one.
+		 *
+		 * @returns the key that signs, where that is another one than before.
+		 * @throws KEY_NOT_FOUND
+		 */
+		async revoke(kid: string): Promise<{ kid: string } | undefined> {
+			const spare = await make();
+			return change(async ({ active, published, retiring }, to) => {
+				const key = [active, published, ...retiring].find((one) => one?.kid === kid);
+				if (!key) throw new errors.KEY_NOT_FOUND();
+				await to.end(key);
+				if (key !== active) return undefined;
+				if (published) await to.activate(published, undefined);
+				else await to.add(spare, "active");
+				return published ?? spare;
+			});
+		},
+
+		/** Every key there ever was, the newest first. */
+		list: (): Promise<KeyRow[]> =>
+			store.db.selectFrom("signing_keys").select(columns).orderBy("created_at", "desc").orderBy("kid").execute(),
+	};
+}
