@@ -12,12 +12,15 @@ export const csrfField = { csrf_token: Type.Optional(Type.String()) };
 export const optionalBody = <Fields extends TProperties>(fields: Fields) =>
 	Type.Union([Type.Object(fields, { additionalProperties: false }), Type.Null()]);
 
-/** Tokens, as they are given (RFC 6749 section 5.1). In cookies, the answer holds everything but the tokens. */
+/**
+ * Tokens, as they are given (RFC 6749 section 5.1). In cookies, the answer holds everything but the tokens.
+ * All of them optional: required members would be written first, and people read access_token before its lifetime.
+ */
 export const TokenAnswer = Type.Object(
 	{
 		access_token: Type.Optional(Type.String()),
-		token_type: Type.Literal("Bearer"),
-		expires_in: Type.Integer({ description: "Seconds until the access token expires" }),
+		token_type: Type.Optional(Type.Literal("Bearer")),
+		expires_in: Type.Optional(Type.Integer({ description: "Seconds until the access token expires" })),
 		refresh_token: Type.Optional(Type.String()),
 		refresh_expires_in: Type.Optional(Type.Integer({ description: "Seconds until the refresh token expires" })),
 		csrf_token: Type.Optional(Type.String({ description: "With cookies: what to repeat in X-CSRF-Token" })),

@@ -3,50 +3,64 @@
  * copy the line that it shows, after having read it.
  */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import type { TObject, TSchema } from "@sinclair/typebox";
 import type { FastifyInstance, RouteOptions } from "fastify";
 import t from "tap";
 import type { Needs } from "../src/access.ts";
 import { form, testApp } from "./support/app.ts";
 
 /**
- * access: what the route declares. asks: the permissions its guards ask for, `-` where there is no guard.
+ * access: what the route declares. asks: the permissions its guards ask for, or the kind of token where it is another
+ * than an access token, `-` where there is no guard.
  * consumes: the content types it takes. cache: Cache-Control of an answer to a caller with every right.
  * nobody: the status without a token. other site: the status when a page of another site sends the request.
- * A form is sent with an "x" in every field, so 401 at /login is its refusal of a wrong password.
+ * A form is sent with an "x" in every required field, so 401 at /login is its refusal of a wrong password.
  */
 const expected = `
-method  url                                      access         asks  consumes   cache                nobody  other site
-GET     /.well-known/jwks.json                   public         -     -          public, max-age=300  200     200
-HEAD    /.well-known/jwks.json                   public         -     -          public, max-age=300  200     200
-GET     /.well-known/oauth-authorization-server  public         -     -          public, max-age=300  200     200
-HEAD    /.well-known/oauth-authorization-server  public         -     -          public, max-age=300  200     200
-GET     /livez                                   public         -     -          no-store             200     200
-HEAD    /livez                                   public         -     -          no-store             200     200
-POST    /login                                   public         -     form+json  no-store             401     403
-GET     /me                                      authenticated  any   -          no-store             401     200
-HEAD    /me                                      authenticated  any   -          no-store             401     200
-POST    /password                                authenticated  any   form+json  no-store             401     403
-GET     /protected                               authenticated  any   -          no-store             401     200
-HEAD    /protected                               authenticated  any   -          no-store             401     200
-GET     /readyz                                  public         -     -          no-store             200     200
-HEAD    /readyz                                  public         -     -          no-store             200     200
+method  url                                      access             asks               consumes   cache                nobody  other site
+GET     /.well-known/jwks.json                   public             -                  -          public, max-age=300  200     200
+HEAD    /.well-known/jwks.json                   public             -                  -          public, max-age=300  200     200
+GET     /.well-known/oauth-authorization-server  public             -                  -          public, max-age=300  200     200
+HEAD    /.well-known/oauth-authorization-server  public             -                  -          public, max-age=300  200     200
+POST    /introspect                              tokens:introspect  tokens:introspect  form       no-store             401     403
+GET     /livez                                   public             -                  -          no-store             200     200
+HEAD    /livez                                   public             -                  -          no-store             200     200
+POST    /login                                   public             -                  form+json  no-store             401     403
+POST    /logout                                  authenticated      either             form+json  no-store             401     403
+POST    /logout/all                              authenticated      either             form+json  no-store             401     403
+GET     /me                                      authenticated      any                -          no-store             401     200
+HEAD    /me                                      authenticated      any                -          no-store             401     200
+POST    /password                                authenticated      any                form+json  no-store             401     403
+GET     /protected                               authenticated      any                -          no-store             401     200
+HEAD    /protected                               authenticated      any                -          no-store             401     200
+GET     /readyz                                  public             -                  -          no-store             200     200
+HEAD    /readyz                                  public             -                  -          no-store             200     200
+POST    /reauthenticate                          authenticated      any                form+json  no-store             401     403
+POST    /refresh                                 authenticated      refresh            form+json  no-store             401     403
+POST    /revoke                                  authenticated      any                form       no-store             401     403
+GET     /sessions                                authenticated      any                -          no-store             401     200
+HEAD    /sessions                                authenticated      any                -          no-store             401     200
+DELETE  /sessions/:id                            authenticated      any                -          no-store             401     403
 `;
 
 t.test("every route has the policy that this table says", async (t) => {
-	const { routes, app, tokenFor } = await withRoutes(t, { DOCS: "off" });
-	const token = await tokenFor("root");
+	const { routes, app, login } = await withRoutes(t, { DOCS: "off" });
 	const rows: string[][] = [["method", "url", "access", "asks", "consumes", "cache", "nobody", "other site"]];
 	for (const { method, url, config, schema, preHandler } of routes) {
-		const fields = Object.keys((schema?.body as { properties?: object } | undefined)?.properties ?? {});
+		const { anyOf: [whole = schema?.body] = [] } = (schema?.body ?? {}) as { anyOf?: TSchema[] };
+		const fields = (whole as TObject | undefined)?.required ?? [];
 		const body = fields.length > 0 ? form(Object.fromEntries(fields.map((field) => [field, "x"]))) : undefined;
 		const send = async (headers: Record<string, string>) =>
 			app.inject({ ...body, method: method as "GET", url, headers: { ...body?.headers, ...headers } });
 		const guards = [preHandler ?? []].flat().flatMap((handler) => (handler as { needs?: Needs }).needs ?? []);
-		const needed = guards.flatMap(({ permissions }) => permissions).join("+") || "any";
+		const needed = guards.flatMap(({ permissions }) => permissions ?? []).join("+") || "any";
+		const kind = guards.find((needs) => needs.kind !== undefined)?.kind;
 		const consumes = (schema?.consumes ?? []).map((type) =>
 			type.replace("application/", "").replace("x-www-form-urlencoded", "form"),
 		);
-		const authorization = `Bearer ${token}`;
+		// A session a route: some of them end it.
+		const tokens = (await login("root")).json<{ access_token: string; refresh_token: string }>();
+		const authorization = `Bearer ${kind === "refresh" ? tokens.refresh_token : tokens.access_token}`;
 		const answers = {
 			full: await send({ authorization }),
 			nobody: await send({}),
@@ -56,7 +70,7 @@ t.test("every route has the policy that this table says", async (t) => {
 			String(method),
 			url,
 			config?.access ?? "UNDECLARED",
-			guards.length > 0 ? needed : "-",
+			guards.length > 0 ? (kind ?? needed) : "-",
 			consumes.join("+") || "-",
 			String(answers.full.headers["cache-control"]),
 			String(answers.nobody.statusCode),

@@ -56,9 +56,9 @@ t.test(
 	async (t) => {
 		const { get } = await testApp(t, {
 			extend: (app) => {
-				// No route asks for a permission yet.
-				const config = { access: "users:read" };
-				const preHandler = app.requires({ permissions: ["users:read"] });
+				// No route asks for a fresh token yet.
+				const config = { access: "authenticated" };
+				const preHandler = app.requires({ fresh: true });
 				app.get("/guarded", { config, preHandler }, async () => ({}));
 			},
 		});

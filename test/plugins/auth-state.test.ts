@@ -28,6 +28,7 @@ onEachStore((kind) => {
 			const tokens = new Map(ids.map((id) => [id, house.mint(house.claims(id))]));
 			const tokenOf = (id: string) => tokens.get(id) as string;
 			for (const id of ids) await expectAccepted(t, house, tokenOf(id), id, "before");
+			const sessionToken = await house.tokenFor("disabled");
 
 			await users.setDisabled(disabled, true);
 			const first = await untilRefused(house, tokenOf(disabled));
@@ -37,9 +38,9 @@ onEachStore((kind) => {
 			t.ok(second <= 1000, `deleted: refused after ${Math.round(second)} ms`);
 
 			for (const id of [disabled, deleted])
-				await expectRefused(t, house, tokenOf(id), "remembered", /its account .* is disabled or deleted/);
+				await expectRefused(t, house, tokenOf(id), "remembered", /its session .* or its account was ended/);
 			for (const id of [disabled, deleted])
-				await expectRefused(t, house, house.mint(house.claims(id)), "never seen before", /is disabled or deleted/);
+				await expectRefused(t, house, house.mint(house.claims(id)), "never seen before", /or its account was ended/);
 			await expectAccepted(t, house, tokenOf(untouched), untouched, "everybody else's");
 			t.equal((await house.login("disabled")).statusCode, 401, "no new token either");
 			t.equal((await house.login("deleted")).statusCode, 401);
@@ -47,6 +48,7 @@ onEachStore((kind) => {
 			await users.setDisabled(disabled, false);
 			await house.services.changes.poll();
 			await expectAccepted(t, house, tokenOf(disabled), disabled, "after it was enabled again");
+			await expectRefused(t, house, sessionToken, "its session of before has ended", /its session .* was ended/);
 		},
 	);
 });
