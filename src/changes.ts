@@ -6,8 +6,8 @@ import type { Log } from "./log.ts";
 import type { ChangeTopic } from "./store/schema.ts";
 import type { Store } from "./store/store.ts";
 
-/** Under the promised second, so that a change holds within it. */
-const pollIntervalMs = 750;
+/** Half of the promised second: on a busy machine a timer and a query may take the other half. */
+const pollIntervalMs = 500;
 /** A timer that was late by more than this means that the process was frozen and may have missed changes. */
 const frozenMs = 2000;
 /** How long a request waits for the first poll after that. */

@@ -51,6 +51,16 @@ export interface RunningServer extends Running {
 	get(path: string, token?: string): Promise<Response>;
 	login(username: string, password?: string): Promise<Response>;
 	tokenFor(username: string, password?: string): Promise<string>;
+	pairFor(username: string): Promise<TokenPair>;
+	post(path: string, fields: Record<string, string>, token?: string): Promise<Response>;
+	/** Ends it as a power cut would, and waits until it is gone. */
+	kill(): Promise<void>;
+}
+
+/** The tokens of a login or a refresh. */
+export interface TokenPair {
+	access_token: string;
+	refresh_token: string;
 }
 
 /** The environment a process gets: what a shell has, the test's settings, and nothing of the test runner's. */
@@ -126,7 +136,14 @@ export const launchServer = (t: Test, settings: Settings, program: string[] = so
 export async function startServer(t: Test, settings: Settings, program?: string[]): Promise<RunningServer> {
 	const running = launchServer(t, settings, program);
 	const [, url = ""] = await running.until(/"url":"([^"]+)".*"Gatehouse is ready"/);
-	return { ...running, ...clientOf(url) };
+	return {
+		...running,
+		...clientOf(url),
+		async kill() {
+			running.signal("SIGKILL");
+			await running.ended;
+		},
+	};
 }
 
 /** Runs a command to its end. */
@@ -138,17 +155,23 @@ export function run(t: Test, words: string[], settings: Settings, input = ""): P
 
 /** What clients do. */
 export function clientOf(url: string) {
-	const login = (username: string, password = goodPassword) =>
-		fetch(`${url}/login`, { method: "POST", body: new URLSearchParams({ username, password }) });
+	const bearer = (token?: string): Record<string, string> =>
+		token === undefined ? {} : { authorization: `Bearer ${token}` };
+	const post = (path: string, fields: Record<string, string>, token?: string) =>
+		fetch(`${url}${path}`, { method: "POST", headers: bearer(token), body: new URLSearchParams(fields) });
+	const login = (username: string, password = goodPassword) => post("/login", { username, password });
+	async function pairFor(username: string, password?: string): Promise<TokenPair> {
+		const answer = await login(username, password);
+		if (answer.status !== 200) throw new Error(`${username} cannot log in: ${await answer.text()}`);
+		return (await answer.json()) as TokenPair;
+	}
 	return {
 		url,
-		get: (path: string, token?: string) =>
-			fetch(`${url}${path}`, { headers: token === undefined ? {} : { authorization: `Bearer ${token}` } }),
+		get: (path: string, token?: string) => fetch(`${url}${path}`, { headers: bearer(token) }),
+		post,
 		login,
-		async tokenFor(username: string, password?: string): Promise<string> {
-			const answer = await login(username, password);
-			if (answer.status !== 200) throw new Error(`${username} cannot log in: ${await answer.text()}`);
-			return ((await answer.json()) as { access_token: string }).access_token;
-		},
+		pairFor,
+		tokenFor: async (username: string, password?: string): Promise<string> =>
+			(await pairFor(username, password)).access_token,
 	};
 }
