@@ -1,11 +1,12 @@
 /** The pages for people, kept true: tables against the code, examples by running them, links and file lists by looking. */
-import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, globSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, globSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import t from "tap";
 import { settings, shown } from "../src/config/config.ts";
 import { testApp } from "./support/app.ts";
+import { compile, copyProject } from "./support/compile.ts";
 import { freePort } from "./support/free-port.ts";
 import { temporaryFolder } from "./support/stores.ts";
 
@@ -74,14 +75,9 @@ t.test(
 );
 
 t.test("a route dropped into routes/, as the README shows it, compiles, serves and guards", async (t) => {
-	const copy = temporaryFolder(t);
-	for (const path of ["src", "plugins", "routes", "test/support", "package.json", "tsconfig.json"])
-		cpSync(join(root, path), join(copy, path), { recursive: true });
-	symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+	const copy = copyProject(t);
 	writeFileSync(join(copy, "routes/team.ts"), `${code(section(readme, "## A protected route of your own"), "ts")}\n`);
-	writeFileSync(join(copy, "check.json"), '{ "extends": "./tsconfig.json", "include": ["plugins", "routes"] }');
-	const tsc = [join(root, "node_modules/typescript/bin/tsc"), "-p", "check.json"];
-	t.equal(spawnSync(process.execPath, tsc, { cwd: copy, encoding: "utf8" }).stdout, "", "it compiles");
+	t.equal(compile(copy), "", "it compiles");
 
 	const builder = (await import(pathToFileURL(join(copy, "test/support/app.ts")).href)) as { testApp: typeof testApp };
 	const { addUser, tokenFor, get } = await builder.testApp(t);

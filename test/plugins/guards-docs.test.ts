@@ -1,0 +1,50 @@
+/** The files that docs/guards.md shows, dropped into a copy of the project as a reader would: they compile and they run. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import t from "tap";
+import type { testApp } from "../support/app.ts";
+import { compile, copyProject } from "../support/compile.ts";
+import { decode, segments } from "../support/forgery.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+const page = readFileSync(join(root, "docs/guards.md"), "utf8");
+/** Every complete file of the page, with its path. */
+const files = [...page.matchAll(/^`((?:plugins|routes)\/[\w-]+\.ts)`:\n\n```ts\n([\s\S]*?)\n```/gm)].map(
+	([, path = "", text = ""]) => ({ path, text }),
+);
+
+t.test("the files of docs/guards.md, each dropped into its folder, compile and do what the page says", async (t) => {
+	t.same(
+		files.map(({ path }) => path),
+		["plugins/tenant.ts", "plugins/suspended.ts", "plugins/current-user.ts", "routes/card.ts"],
+	);
+	const copy = copyProject(t);
+	for (const { path, text } of files) writeFileSync(join(copy, path), `${text}\n`);
+	t.equal(compile(copy), "", "they compile");
+
+	const builder = (await import(pathToFileURL(join(copy, "test/support/app.ts")).href)) as { testApp: typeof testApp };
+	const { addUser, tokenFor, get, mint, claims } = await builder.testApp(t);
+	const ids = new Map<string, string>();
+	for (const name of ["ada@good.example", "bob@late.example", "eve"]) ids.set(name, await addUser(name));
+	const ada = await tokenFor("ada@good.example");
+	t.equal(decode(segments(ada)[1]).tenant, "good.example", "the claim is in the token");
+	t.same((await get("/card", ada)).json(), { username: "ada@good.example", tenant: "good.example" });
+	const bob = await get("/card", await tokenFor("bob@late.example"));
+	t.match([bob.statusCode, bob.json().code], [401, "INVALID_TOKEN"], "the check refuses a suspended tenant");
+	t.equal((await get("/protected", await tokenFor("bob@late.example"))).statusCode, 401, "on every route");
+	const before = mint(claims(ids.get("eve") ?? ""));
+	t.same((await get("/card", before)).json(), { username: "eve", tenant: "none" }, "a token from before the plugin");
+	const nobody = await get("/card", mint(claims("nobody")));
+	t.match([nobody.statusCode, nobody.json().code], [401, "INVALID_TOKEN"], "the loader finds nobody");
+
+	const { text } = files.find(({ path }) => path === "plugins/tenant.ts") ?? { text: "" };
+	for (const [from, to] of [
+		["{ tenant: await", "{ sub: await"],
+		["{ tenant: await", "{ tenannt: await"],
+		["tenant: string;", "tenant: number;"],
+	] as const) {
+		writeFileSync(join(copy, "plugins/tenant.ts"), text.replace(from, to));
+		t.match(compile(copy), /plugins\/tenant\.ts.*error TS/, `the types refuse ${to}`);
+	}
+});
