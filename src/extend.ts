@@ -31,8 +31,8 @@ export type TokenCheck<Request> = (principal: Principal, request: Request) => bo
 /** Finds the author's own user behind a token; `undefined` refuses it. */
 export type UserLoader = (principal: Principal) => CurrentUser | undefined | Promise<CurrentUser | undefined>;
 
-/** The most that extra claims may add, in bytes of JSON: a browser drops a cookie over 4096 bytes without a word. */
-const mostBytes = 1536;
+/** The most that extra claims may add, in bytes of JSON: every request carries them, and a token over 8192 letters is refused. */
+const mostBytes = 2048;
 
 /** The claims of every token. Listed as a record, so that a new one cannot be forgotten here. */
 const standard: Record<keyof AccessClaims, true> = {

@@ -113,7 +113,7 @@ t.test(
 			...[undefined, () => 1, 1n, Number.NaN, new Date(), new Map(), circular, [undefined], Symbol("x")].map(
 				(value): [Record<string, unknown>, RegExp] => [{ tenant: value }, /tenant a value that JSON cannot hold/],
 			),
-			[{ tenant: "x".repeat(2000) }, /more than 1536 bytes/],
+			[{ tenant: "x".repeat(2100) }, /more than 2048 bytes/],
 		];
 		for (const [given, message] of cases) {
 			source = () => given as ReturnType<ClaimsSource>;
@@ -122,8 +122,8 @@ t.test(
 		}
 		const answer = await login("ada");
 		t.match([answer.statusCode, answer.json().code], [500, "INTERNAL"], "the fault is the plugin's");
-		t.notMatch(answer.body, /1536|tenant/, "and the client is not told of it");
-		t.match(lastLine(), { level: 50, err: { message: /addClaims gives more than 1536 bytes/ } }, "the log is");
+		t.notMatch(answer.body, /2048|tenant/, "and the client is not told of it");
+		t.match(lastLine(), { level: 50, err: { message: /addClaims gives more than 2048 bytes/ } }, "the log is");
 		source = () => ({ tenant: "blue" });
 		t.equal((await login("ada")).statusCode, 200);
 		app.addClaims(() => ({ tenant: "red" }));
