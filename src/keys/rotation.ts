@@ -188,6 +188,11 @@ export function createRotation({
 
 		/** Every key there ever was, the newest first. */
 		list: (): Promise<KeyRow[]> =>
-			store.db.selectFrom("signing_keys").select(columns).orderBy("created_at", "desc").orderBy("kid").execute(),
+			store.db
+				.selectFrom("signing_keys")
+				.select(columns)
+				.orderBy("created_at", "desc")
+				.orderBy("signs_at", "desc")
+				.execute(),
 	};
 }

@@ -3,14 +3,14 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject 
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import t from "tap";
-import { seal, unseal } from "../../src/keys/seal.ts";
-import { assertStrong, type SigningAlgorithm } from "../../src/keys/strength.ts";
-import { deriveKey, openSecret } from "../../src/secret.ts";
-import { openServices, type Services } from "../../src/services.ts";
-import { type TestApp, testApp } from "../support/app.ts";
-import { expectAccepted, expectRefused, hmacToken } from "../support/forgery.ts";
-import { onEachStore, openStoreLocation } from "../support/stores.ts";
-import { keysOf, skipWithoutVectors, vectorGroups } from "../support/wycheproof.ts";
+import { seal, unseal } from "../../../src/keys/seal.ts";
+import { assertStrong, type SigningAlgorithm } from "../../../src/keys/strength.ts";
+import { deriveKey, openSecret } from "../../../src/secret.ts";
+import { openServices, type Services } from "../../../src/services.ts";
+import { type TestApp, testApp } from "../../support/app.ts";
+import { expectAccepted, expectRefused, hmacToken } from "../../support/forgery.ts";
+import { onEachStore, openStoreLocation } from "../../support/stores.ts";
+import { keysOf, skipWithoutVectors, vectorGroups } from "../../support/wycheproof.ts";
 
 const log = pino({ level: "silent" });
 const sealingKey = ({ config }: Services) => deriveKey(openSecret(config), "signing keys");
