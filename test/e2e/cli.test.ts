@@ -25,6 +25,13 @@ async function until(status: number, ask: () => Promise<Response>): Promise<numb
 	return Number.POSITIVE_INFINITY;
 }
 
+/** Whether something is so before this many milliseconds are over. */
+async function within(milliseconds: number, isSo: () => Promise<boolean>): Promise<boolean> {
+	const began = performance.now();
+	while (performance.now() - began < milliseconds) if (await isSo()) return true;
+	return false;
+}
+
 for (const kind of ["sqlite", "postgres"] as const)
 	t.test(`${kind}: what a command changes holds in a running server within a second`, async (t) => {
 		const { databaseUrl, dataDir } = await openStoreLocation(t, kind);
@@ -64,6 +71,65 @@ for (const kind of ["sqlite", "postgres"] as const)
 		t.not(JSON.parse(again.stdout).id, id, "the name may come back, the id never does");
 		t.equal((await useToken()).status, 401);
 		t.match(JSON.parse((await cli("user list --json")).stdout), [{ username: "ada" }, { username: "root" }]);
+	});
+
+for (const kind of ["sqlite", "postgres"] as const)
+	t.test(`${kind}: J07: keys are rotated and revoked beside a running server`, async (t) => {
+		const { databaseUrl, dataDir } = await openStoreLocation(t, kind);
+		const settings = { DATA_DIR: dataDir, DATABASE_URL: databaseUrl, SECRET: testSecret, ...rootAccount };
+		const server = await startServer(t, settings);
+		const cli = shell(t, settings);
+		const shown = async () =>
+			((await (await server.get("/.well-known/jwks.json")).json()) as { keys: { kid: string }[] }).keys;
+		const token = await server.tokenFor("root");
+		const [{ kid: first } = { kid: "" }] = await shown();
+
+		const made = await cli("key rotate");
+		t.match(made, { code: 0, stdout: /^made [\w-]{43}; it signs from \d{4}-\d\d-\d\dT[\d:]{8}Z on\n$/, stderr: "" });
+		const second = made.stdout.slice(5, 48);
+		const again = await cli("key rotate --json");
+		t.match(JSON.parse(again.stdout), { kid: second, state: "published", made: false }, "a second one is not made");
+		t.match(await cli("key rotate"), { code: 0, stdout: `${second} is published already; it signs from ` });
+		const { signsAt, createdAt } = JSON.parse(again.stdout) as Record<string, number>;
+		t.ok(Number(signsAt) - Number(createdAt) >= 330, "not before every verifier can have it");
+		const list = JSON.parse((await cli("key list --json")).stdout) as object[];
+		t.match(list, [
+			{ kid: second, algorithm: "ES256", state: "published", createdAt, signsAt, endsAt: null },
+			{ kid: first, algorithm: "ES256", state: "active", endsAt: null },
+		]);
+		t.same(Object.keys(list[0] ?? {}), ["kid", "algorithm", "state", "createdAt", "signsAt", "endsAt"], "no more");
+		t.equal(await within(1000, async () => (await shown()).length === 2), true, "the server shows it within a second");
+
+		t.same(await cli(`key revoke ${first}`), {
+			code: 0,
+			stdout: `revoked ${first}; ${second} signs from now on\n`,
+			stderr: "",
+		});
+		t.ok((await until(401, () => server.get("/protected", token))) < 1000, "its tokens are refused within a second");
+		t.equal((await server.get("/protected", await server.tokenFor("root"))).status, 200, "logins go on");
+		t.same(
+			(await shown()).map(({ kid }) => kid),
+			[second],
+		);
+		t.same(await cli(`key revoke ${first}`), {
+			code: 1,
+			stdout: "",
+			stderr: "gatehouse: The key ring has no key with this id\n",
+		});
+		const refused = await cli(`key revoke ${first} --json`);
+		t.match({ exit: refused.code, ...JSON.parse(refused.stderr) }, { exit: 1, code: "KEY_NOT_FOUND" });
+		const last = JSON.parse((await cli(`key revoke ${second} --json`)).stdout);
+		t.match(last, { revoked: second, signing: /^[\w-]{43}$/ }, "without a published key a new one signs at once");
+		t.match(
+			(await cli("key list")).stdout,
+			/^KID +ALGORITHM +STATE +PUBLISHED +SIGNS +ENDS\n(\S+ +ES256 +(active|gone) .*\n){3}$/,
+		);
+
+		const wrong = shell(t, { ...settings, SECRET: "YW5vdGhlciBzZWNyZXQsIG5vdCB0aGUgb25lIGFib3Zl" });
+		for (const line of ["key rotate", `key revoke ${last.signing}`])
+			t.match(await wrong(line), { code: 2, stdout: "", stderr: /SECRET does not open the signing keys/ }, line);
+		t.match(await wrong("key list"), { code: 0 }, "a list needs no secret");
+		t.equal((await server.login("root")).status, 200, "the wrong secret has changed nothing");
 	});
 
 t.test(

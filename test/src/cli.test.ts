@@ -60,6 +60,19 @@ t.test("every command answers in text, and with --json in one JSON document", as
 		stderr: "",
 	});
 	t.match(await json("user delete eve"), { username: "eve" });
+	t.same(await json("key list"), [], "no server has run yet");
+	const made = await cli("key rotate");
+	t.match(made, { code: 0, stdout: /^made [\w-]{43}; it signs from now on\n$/, stderr: "" });
+	const [{ kid }] = await json("key list");
+	t.match(made.stdout, kid);
+	t.match(await json("key rotate"), { algorithm: "ES256", state: "published", made: true, endsAt: null });
+	t.match(await json(`key revoke ${kid}`), { revoked: kid, signing: /^[\w-]{43}$/ });
+	const keys = (await json("key list")) as { kid: string; state: string; endsAt: number | null }[];
+	t.same(keys.map(({ state }) => state).sort(), ["active", "gone"]);
+	t.match(
+		keys.find((key) => key.kid === kid),
+		{ state: "gone", endsAt: Number },
+	);
 	t.match(await cli("--help"), { code: 0, stdout: /^gatehouse COMMAND/ });
 });
 
@@ -106,6 +119,13 @@ t.test("what a command refuses ends with 1, wrong words with 2, and nothing is c
 		["user roles root --role user", 2, /--role goes with user add/],
 		["user disable root --password-stdin", 2, /--password-stdin goes with/],
 		["user constructor root", 2, /is not a command/],
+		["key revoke nobody", 1, /The key ring has no key with this id/],
+		["key revoke", 2, /KID is missing/],
+		["key revoke one two", 2, /one word too many/],
+		["key list all", 2, /one word too many/],
+		["key rotate now", 2, /one word too many/],
+		["key constructor", 2, /key constructor is not a command/],
+		["key", 2, /is not a command/],
 		["frobnicate", 2, /is not a command/],
 		["backup", 2, /FILE is missing/],
 		["config everything", 2, /one word too many/],
@@ -133,6 +153,9 @@ t.test("only migrate and user add make a store: the others name DATA_DIR and lea
 		"user password root --password-stdin",
 		"user roles root",
 		"user roles root admin",
+		"key list",
+		"key rotate",
+		"key revoke nobody",
 	];
 	for (const dataDir of [absent, empty]) {
 		const cli = commandLine(t, dataDir);
