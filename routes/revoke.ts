@@ -28,7 +28,8 @@ export default async function revoke(app: App) {
 			querystring: NoQuery,
 			body: Revocation,
 			response: {
-				200: Type.Null({ description: "Not good any more" }),
+				// Not Type.Null: null would be written as the JSON text "null", and there is nothing to say.
+				200: Type.Unsafe<undefined>({ type: "null", description: "Not good any more" }),
 				...refusals(
 					"VALIDATION_FAILED",
 					"MALFORMED_REQUEST",
@@ -45,7 +46,7 @@ export default async function revoke(app: App) {
 			const sessionId = refresh.sessionIdOf(token);
 			if (sessionId === undefined) await revokeAccessToken(request, token);
 			else await revokeSession(request.principal.id, sessionId);
-			return reply.code(200).send(null);
+			return reply.code(200).send(undefined);
 		},
 	});
 

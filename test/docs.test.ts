@@ -59,7 +59,8 @@ t.test(
 		const id = await addUser("ada");
 		const answer = (await login("ada")).json<{ access_token: string }>();
 		const start = section(readme, "## Sixty seconds");
-		t.ok(start.includes(JSON.stringify({ ...answer, access_token: "" }).split('""')[1] ?? "?"), "the login's answer");
+		const withoutTokens = (text: string) => text.replaceAll(/(?<=_token":")[^"]*/g, "");
+		t.ok(withoutTokens(start).includes(withoutTokens(JSON.stringify(answer))), "the login's answer");
 		const greeting = (await get("/protected", answer.access_token)).body;
 		const printed = /\{"message":"[^}]*\}/.exec(start)?.[0] ?? "";
 		t.equal(printed.replace(/(?<=user: )[\w-]+/, id), greeting, "the greeting");

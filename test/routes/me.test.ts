@@ -25,7 +25,7 @@ onEachStore((kind) => {
 		});
 		const root = await get("/me", await tokenFor("root"));
 		t.match(root.json(), { username: "root", roles: ["admin"] });
-		t.strictSame([...root.json().permissions].sort(), ["users:read", "users:write"]);
+		t.strictSame([...root.json().permissions].sort(), ["tokens:introspect", "users:read", "users:write"]);
 
 		await services.users.setRoles(id, ["admin"]);
 		t.match((await get("/me", token)).json(), { roles: ["user"], permissions: [] }, "new roles wait for a new token");
