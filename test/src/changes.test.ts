@@ -5,7 +5,7 @@ import { follow } from "../support/changes.ts";
 t.test("everything is loaded at the start, then only what has changed, within a second", async (t) => {
 	const { changes, versions, loaded, store, pass } = follow(t);
 	await changes.start();
-	t.same(loaded.splice(0), ["accounts", "keys"]);
+	t.same(loaded.splice(0), ["accounts", "keys", "revocations"]);
 	await pass(3000);
 	t.same(loaded, [], "nothing changed");
 	t.ok(store.questions >= 4, `${store.questions} questions in three seconds`);

@@ -16,6 +16,7 @@ t.test("B06: an access token carries typ at+jwt, and the documented claims only"
 		sub: id,
 		aud: ["http://localhost:3000"],
 		exp: now + 900,
+		auth_time: now,
 		nbf: now,
 		iat: now,
 		client_id: "gatehouse",
@@ -67,7 +68,7 @@ t.test("T12: a token that lacks a claim, or has it null, is refused", async (t) 
 		await expectRefused(t, built, built.mint({ ...built.good, [name]: undefined }), `without ${name}`);
 		await expectRefused(t, built, built.mint({ ...built.good, [name]: null }), `${name} null`);
 	}
-	t.equal(Object.keys(built.good).length, 13, "all of them were tried");
+	t.equal(Object.keys(built.good).length, 14, "all of them were tried");
 });
 
 t.test("T12: ids, kind and lists of the wrong type are refused", async (t) => {
