@@ -55,7 +55,7 @@ t.test("T17: a time that is not a number of this era is refused", async (t) => {
 	const built = await withAccount(t);
 	const values = ['"9999999999"', "null", "true", "[]", "{}", "[9999999999]", "1e20", "-1", "1e400", "-1e400", '"NaN"'];
 	values.push('"Infinity"', '"2099-01-01"', '""', "-0.5", "9".repeat(400), '{"valueOf":9999999999}');
-	for (const name of ["exp", "nbf", "iat"])
+	for (const name of ["exp", "nbf", "iat", "auth_time"])
 		for (const value of values) {
 			const payload = JSON.stringify({ ...built.good, [name]: "HERE" }).replace('"HERE"', value);
 			const label = `${name} ${value.slice(0, 30)}`;
