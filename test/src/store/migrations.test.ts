@@ -1,7 +1,10 @@
 /** Migrations on both stores: each applies once, whoever starts at the same time. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
+import { sql } from "kysely";
+import { Migrator } from "kysely/migration";
 import t from "tap";
+import { createMigrations } from "../../../src/store/migrations.ts";
 import { openStore } from "../../../src/store/store.ts";
 import { onEachStore } from "../../support/stores.ts";
 
@@ -9,10 +12,12 @@ const run = promisify(execFile);
 const clock = { now: () => 1 };
 
 onEachStore((kind, open) => {
+	const names = Object.keys(createMigrations(kind));
+
 	t.test(`${kind}: migrations apply once and then rest`, async (t) => {
 		const store = await openStore({ ...(await open(t)), clock });
 		t.teardown(() => store.close());
-		t.same(await store.migrate(), ["0001-accounts-and-keys"]);
+		t.same(await store.migrate(), names);
 		t.same(await store.migrate(), []);
 		t.equal(store.kind, kind);
 	});
@@ -30,7 +35,7 @@ onEachStore((kind, open) => {
 			.execute();
 		t.same(
 			roles.map(({ name, permission }) => `${name} ${permission}`),
-			["admin users:read", "admin users:write", "user null"],
+			["admin tokens:introspect", "admin users:read", "admin users:write", "user null"],
 		);
 		t.same(await db.selectFrom("users").selectAll().execute(), []);
 	});
@@ -53,7 +58,7 @@ onEachStore((kind, open) => {
 				return JSON.parse(stdout) as string[];
 			}),
 		);
-		t.same(applied.flat(), ["0001-accounts-and-keys"]);
+		t.same(applied.flat(), names);
 	});
 
 	t.test(`${kind}: twenty handles of one process that migrate together migrate once`, async (t) => {
@@ -65,6 +70,25 @@ onEachStore((kind, open) => {
 				return store.migrate();
 			}),
 		);
-		t.same(applied.flat(), ["0001-accounts-and-keys"]);
+		t.same(applied.flat(), names);
 	});
+
+	t.test(
+		`${kind}: a ring from before rotation goes on: its key signs, and retiring keys end within a day`,
+		async (t) => {
+			const store = await openStore({ ...(await open(t)), clock });
+			t.teardown(() => store.close());
+			const { "0003-key-rotation": _, ...before } = createMigrations(kind);
+			const migrator = new Migrator({ db: store.db, provider: { getMigrations: async () => before } });
+			t.notOk((await migrator.migrateToLatest()).error);
+			await sql`insert into signing_keys (kid, algorithm, state, private_key_sealed, created_at)
+			values ('a', 'ES256', 'active', 'sealed', 5), ('b', 'RS256', 'retiring', 'sealed', 4)`.execute(store.db);
+			t.same(await store.migrate(), ["0003-key-rotation"]);
+			const [a, b] = await store.db.selectFrom("signing_keys").selectAll().orderBy("kid").execute();
+			t.match(a, { state: "active", signs_at: 5, ends_at: null, token_seconds: 86_400 });
+			t.match(b, { state: "retiring", signs_at: 4 });
+			const left = (b?.ends_at ?? 0) - Date.now() / 1000;
+			t.ok(left > 86_300 && left <= 86_401, `${left} seconds are left`);
+		},
+	);
 });

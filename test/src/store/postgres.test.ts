@@ -107,7 +107,7 @@ onEachStore((kind, open) => {
 	t.test("an idle connection that breaks ends neither the process nor the next query", async (t) => {
 		const { store, cutConnections } = await migrated(t);
 		t.ok(Number(await cutConnections()) >= 1, "a connection was cut");
-		t.same(await store.versions(), { accounts: 0, keys: 0 });
+		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a connection that breaks inside a transaction is STORE_UNAVAILABLE, and the store recovers", async (t) => {
@@ -120,7 +120,7 @@ onEachStore((kind, open) => {
 			}),
 			refused,
 		);
-		t.same(await store.versions(), { accounts: 0, keys: 0 }, "rolled back");
+		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 }, "rolled back");
 	});
 
 	t.test("a connection that breaks under a running statement is STORE_UNAVAILABLE", async (t) => {
@@ -139,7 +139,7 @@ onEachStore((kind, open) => {
 		const begin = performance.now();
 		await t.rejects(sql`select pg_sleep(10)`.execute(store.db), refused);
 		t.ok(performance.now() - begin < 3000);
-		t.same(await store.versions(), { accounts: 0, keys: 0 });
+		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a server that freezes inside a transaction costs two seconds once, and new connections go on", async (t) => {
@@ -160,7 +160,7 @@ onEachStore((kind, open) => {
 		);
 		const tookMs = performance.now() - begin;
 		t.ok(tookMs < 3000, `took ${Math.round(tookMs)} ms: the rollback does not wait again`);
-		t.same(await store.versions(), { accounts: 0, keys: 0 });
+		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a row that another session holds is waited for two seconds, no more", async (t) => {
@@ -175,7 +175,7 @@ onEachStore((kind, open) => {
 		t.ok(performance.now() - begin < 3000);
 		await admin.query("rollback");
 		await store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
-		t.same(await store.versions(), { accounts: 0, keys: 1 });
+		t.same(await store.versions(), { accounts: 0, keys: 1, revocations: 0 });
 	});
 
 	t.test("a pool whose connections are all in use is STORE_UNAVAILABLE after a second", async (t) => {
@@ -184,7 +184,7 @@ onEachStore((kind, open) => {
 		await new Promise((resolve) => setTimeout(resolve, 100));
 		await t.rejects(store.versions(), refused);
 		await Promise.all(busy);
-		t.same(await store.versions(), { accounts: 0, keys: 0 });
+		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a server that turned read-only is STORE_UNAVAILABLE to a writer and answers a reader", async (t) => {
@@ -199,7 +199,7 @@ onEachStore((kind, open) => {
 			store.db.transaction().execute((transaction) => store.announce(transaction, "keys")),
 			{ ...refused, cause: { code: "25006" } },
 		);
-		t.same(await store.versions(), { accounts: 0, keys: 0 });
+		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
 		await admin.query("set default_transaction_read_only = off");
 		await readOnly("off");
 		// The connection that was refused is gone from the pool; one that only read may still be in it.

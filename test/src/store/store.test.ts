@@ -144,13 +144,13 @@ onEachStore((kind, open) => {
 
 	t.test(`${kind}: a version counts every committed change and no other`, async (t) => {
 		const store = await migrated(t);
-		t.same(await store.versions(), { accounts: 0, keys: 0 });
+		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
 		await Promise.all(
 			Array.from({ length: 10 }, () =>
 				store.db.transaction().execute((transaction) => store.announce(transaction, "accounts")),
 			),
 		);
-		t.same(await store.versions(), { accounts: 10, keys: 0 });
+		t.same(await store.versions(), { accounts: 10, keys: 0, revocations: 0 });
 		await t.rejects(
 			store.db.transaction().execute(async (transaction) => {
 				await store.announce(transaction, "keys");
@@ -158,7 +158,7 @@ onEachStore((kind, open) => {
 			}),
 			{ message: "undo" },
 		);
-		t.same(await store.versions(), { accounts: 10, keys: 0 });
+		t.same(await store.versions(), { accounts: 10, keys: 0, revocations: 0 });
 	});
 
 	t.test(`${kind}: versions commit in order: a second writer waits for the first`, async (t) => {
