@@ -12,24 +12,15 @@ export interface Grants {
 
 export type Permissions = ReturnType<typeof createPermissions>;
 
+/** What an account may do, from its roles and the permissions of each of them. */
+export const grantsOf = (rows: readonly { role: string | null; permission: string | null }[]): Grants => ({
+	roles: sorted(rows.flatMap(({ role }) => role ?? [])),
+	permissions: sorted(rows.flatMap(({ permission }) => permission ?? [])),
+});
+
 /** Builds the service over the tables `roles`, `role_permissions` and `user_roles`. */
 export function createPermissions({ store }: { store: Store }) {
 	return {
-		/** What this account may do now. */
-		async ofUser(userId: string): Promise<Grants> {
-			const rows = await store.db
-				.selectFrom("user_roles")
-				.leftJoin("role_permissions", "role_permissions.role", "user_roles.role")
-				.select(["user_roles.role", "role_permissions.permission"])
-				.where("user_roles.user_id", "=", userId)
-				.execute();
-			const permissions = rows.flatMap(({ permission }) => permission ?? []);
-			return {
-				roles: sorted(rows.map(({ role }) => role)),
-				permissions: sorted(permissions),
-			};
-		},
-
 		/** The roles of every account, by account id. */
 		async rolesOfAll(): Promise<Map<string, string[]>> {
 			const rows = await store.db.selectFrom("user_roles").select(["user_id", "role"]).orderBy("role").execute();

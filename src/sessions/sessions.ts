@@ -5,7 +5,7 @@ import { errors } from "../errors.ts";
 import { randomId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
 import type { Schema } from "../store/schema.ts";
-import type { Store } from "../store/store.ts";
+import type { Slot, Store } from "../store/store.ts";
 
 const daySeconds = 86_400;
 /** Rows that one statement of a purge deletes: few enough that nobody waits for it. */
@@ -79,6 +79,33 @@ export function createSessions({
 		return sql<number>`case when access_until > ${next} then access_until else ${next} end`;
 	};
 
+	const findRow = store.prepare((slot: Slot<{ id: string }>) =>
+		store.db
+			.selectFrom("sessions")
+			.select([...columns, store.nowExpression().as("now")])
+			.where("id", "=", slot("id")),
+	);
+
+	const advanceRow = store.prepare((slot: Slot<Pick<Session, "id" | "generation">>) => {
+		const now = store.nowExpression();
+		return store.db
+			.updateTable("sessions")
+			.set((row) => ({
+				generation: row("generation", "+", 1),
+				refreshed_at: now,
+				expires_at: row
+					.case()
+					.when(row("absolute_expires_at", "<", row(now, "+", idleSeconds)))
+					.then(row.ref("absolute_expires_at"))
+					.else(row(now, "+", idleSeconds))
+					.end(),
+				access_until: accessUntil(),
+			}))
+			.where((row) => row.and({ id: slot("id"), generation: slot("generation") }))
+			.where("expires_at", ">", now)
+			.returning(columns);
+	});
+
 	return {
 		/** Begins a session for an account that has just given its password. Nothing of an earlier one is taken over. */
 		async begin(userId: string, { userAgent, address }: Device): Promise<Session> {
@@ -116,11 +143,7 @@ export function createSessions({
 
 		/** The session with this id and the store's time, while it lives. */
 		async find(id: string): Promise<{ session: Session; now: number } | undefined> {
-			const row = await store.db
-				.selectFrom("sessions")
-				.select([...columns, store.nowExpression().as("now")])
-				.where("id", "=", id)
-				.executeTakeFirst();
+			const [row] = await findRow({ id });
 			if (!row) return undefined;
 			const { now, ...session } = row;
 			return session.expiresAt > now ? { session, now } : undefined;
@@ -132,25 +155,7 @@ export function createSessions({
 		 * @returns the session as it is now, `undefined` where another caller was first or the session has ended.
 		 */
 		async advance({ id, generation }: Session): Promise<Session | undefined> {
-			const now = store.nowExpression();
-			return store.db
-				.updateTable("sessions")
-				.set((row) => ({
-					generation: generation + 1,
-					refreshed_at: now,
-					expires_at: row
-						.case()
-						.when(row("absolute_expires_at", "<", row(now, "+", idleSeconds)))
-						.then(row.ref("absolute_expires_at"))
-						.else(row(now, "+", idleSeconds))
-						.end(),
-					access_until: accessUntil(),
-				}))
-				.where("id", "=", id)
-				.where("generation", "=", generation)
-				.where("expires_at", ">", now)
-				.returning(columns)
-				.executeTakeFirst();
+			return (await advanceRow({ id, generation }))[0];
 		},
 
 		/** Notes that the password was given again, and that a token follows. `undefined` where the session has ended. */

@@ -21,6 +21,8 @@ import type { Clock } from "../clock.ts";
 import { type Backend, sqliteFile } from "./backend.ts";
 import { isLocked, sqliteFailure } from "./failures.ts";
 
+/** A parameter that is the time when its statement runs, and not when it was compiled: see `Store.prepare`. */
+const present = Symbol("present");
 const RETRY_MS = 10;
 const CACHED_STATEMENTS = 200;
 
@@ -32,11 +34,11 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 		setting: "DATA_DIR",
 		dialect: (patienceMs) => ({
 			createAdapter: () => new TransactionalSqliteAdapter(),
-			createDriver: () => createDriver(dataDir, file, patienceMs),
+			createDriver: () => createDriver(dataDir, file, patienceMs, clock),
 			createIntrospector: (db) => new SqliteIntrospector(db),
 			createQueryCompiler: () => new SqliteQueryCompiler(),
 		}),
-		nowExpression: () => sql<number>`${clock.now()}`,
+		nowExpression: () => sql<number>`${present}`,
 		backup: (target) => copyDatabase(file, target),
 	};
 }
@@ -54,7 +56,7 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
 }
 
 /** Gives the one connection to one caller at a time: two transactions on it would be one. */
-function createDriver(dataDir: string, file: string, patienceMs: number): Driver {
+function createDriver(dataDir: string, file: string, patienceMs: number, clock: Clock): Driver {
 	let database: DatabaseSync;
 	let statements: Statements;
 	let queue: Promise<void> = Promise.resolve();
@@ -73,7 +75,7 @@ function createDriver(dataDir: string, file: string, patienceMs: number): Driver
 			queue = promise;
 			await turn;
 			leave = resolve;
-			return createConnection(statements, deadline);
+			return createConnection(statements, deadline, clock);
 		},
 		async releaseConnection() {
 			leave();
@@ -96,12 +98,14 @@ function createDriver(dataDir: string, file: string, patienceMs: number): Driver
 	};
 }
 
-function createConnection(statements: Statements, deadline: number): DatabaseConnection {
+function createConnection(statements: Statements, deadline: number, clock: Clock): DatabaseConnection {
 	return {
 		executeQuery: <Row>({ sql, parameters }: CompiledQuery) =>
 			untilUnlocked(deadline, (): QueryResult<Row> => {
 				const { statement, returnsRows } = statements.get(sql);
-				const values = parameters as Parameters<StatementSync["run"]>;
+				const values = parameters.map((value) => (value === present ? clock.now() : value)) as Parameters<
+					StatementSync["run"]
+				>;
 				if (returnsRows) return { rows: statement.all(...values) as Row[] };
 				const { changes } = statement.run(...values);
 				return { rows: [], numAffectedRows: BigInt(changes) };

@@ -3,7 +3,7 @@
  * same promises, whichever it is.
  */
 import { existsSync } from "node:fs";
-import { Kysely, type RawBuilder, sql, type Transaction } from "kysely";
+import { type Compilable, Kysely, type RawBuilder, sql, type Transaction } from "kysely";
 import { Migrator } from "kysely/migration";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
@@ -27,6 +27,13 @@ export interface Store {
 	now(): Promise<number>;
 	/** The same inside a statement, so that asking for the time costs no question of its own. */
 	nowExpression(): RawBuilder<number>;
+	/**
+	 * A statement of the hot path, built and compiled once: that costs more than most statements run. `slot("name")`
+	 * stands for the value that each call gives under that name.
+	 */
+	prepare<Values extends object, Row>(
+		build: (slot: Slot<Values>) => Compilable<Row>,
+	): (values: Values) => Promise<Row[]>;
 	/** Applies the pending migrations, each once even when several processes start together; returns their names. */
 	migrate(): Promise<string[]>;
 	/**
@@ -45,6 +52,9 @@ export interface Store {
 	/** Waits for running queries, then closes every connection. */
 	close(): Promise<void>;
 }
+
+/** Where a value goes in a prepared statement. */
+export type Slot<Values> = <Name extends keyof Values>(name: Name) => Values[Name];
 
 /**
  * Opens PostgreSQL where `databaseUrl` is given, else `gatehouse.db` in `dataDir`, which is made when missing (mode
@@ -81,6 +91,7 @@ export async function openStore({
 			return (rows[0] as { now: number }).now;
 		},
 		nowExpression: () => backend.nowExpression(),
+		prepare: (build) => prepare(db, build),
 		migrate: () => migrate(backend),
 		async announce(transaction, topic) {
 			const row = await transaction
@@ -105,6 +116,27 @@ export async function openStore({
 /** Whether there is a store to open. PostgreSQL says so itself, when it is opened. */
 export function storeExists({ databaseUrl, dataDir }: { databaseUrl: string | undefined; dataDir: string }): boolean {
 	return databaseUrl !== undefined || existsSync(sqliteFile(dataDir));
+}
+
+function prepare<Values extends object, Row>(
+	db: Kysely<Schema>,
+	build: (slot: Slot<Values>) => Compilable<Row>,
+): (values: Values) => Promise<Row[]> {
+	const names = new Map<unknown, keyof Values>();
+	const slot: Slot<Values> = (name) => {
+		// Kysely takes it for the value, and hands it through.
+		const mark = Symbol(String(name));
+		names.set(mark, name);
+		return mark as never;
+	};
+	const compiled = build(slot).compile();
+	return async (values) => {
+		const parameters = compiled.parameters.map((value) => {
+			const name = names.get(value);
+			return name === undefined ? value : values[name];
+		});
+		return (await db.executeQuery<Row>({ ...compiled, parameters })).rows;
+	};
 }
 
 /** On connections of their own, because those of the store give up after two seconds. */

@@ -3,11 +3,11 @@ import type { Transaction } from "kysely";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
 import type { StoredPassword } from "../passwords/passwords.ts";
-import type { Grants, Permissions } from "../permissions.ts";
+import { type Grants, grantsOf, type Permissions } from "../permissions.ts";
 import { randomId } from "../random.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { Schema } from "../store/schema.ts";
-import { isUniqueViolation, type Store } from "../store/store.ts";
+import { isUniqueViolation, type Slot, type Store } from "../store/store.ts";
 import { createStoredPasswords } from "./stored-passwords.ts";
 import { canonicalUsername } from "./usernames.ts";
 
@@ -41,19 +41,21 @@ export function createUsers({
 }) {
 	const columns = ["id", "username", "disabled_at", "created_at"] as const;
 
-	async function withGrants(row: {
-		id: string;
-		username: string;
-		disabled_at: number | null;
-		created_at: number;
-	}): Promise<User> {
-		return {
-			id: row.id,
-			username: row.username,
-			disabled: row.disabled_at !== null,
-			createdAt: row.created_at,
-			...(await permissions.ofUser(row.id)),
-		};
+	/** An account, once for each permission of each of its roles: every refresh asks for it. */
+	const findRows = store.prepare((slot: Slot<{ id: string }>) =>
+		store.db
+			.selectFrom("users")
+			.leftJoin("user_roles", "user_roles.user_id", "users.id")
+			.leftJoin("role_permissions", "role_permissions.role", "user_roles.role")
+			.select(["users.id", "users.username", "users.disabled_at", "users.created_at"])
+			.select(["user_roles.role", "role_permissions.permission"])
+			.where("users.id", "=", slot("id")),
+	);
+
+	async function find(id: string): Promise<User | undefined> {
+		const rows = await findRows({ id });
+		const [row] = rows;
+		return row && { ...accountOf(row), ...grantsOf(rows) };
 	}
 
 	/** Changes that could lock everybody out, or that end tokens: one at a time, told to all processes. */
@@ -71,10 +73,7 @@ export function createUsers({
 		...createStoredPasswords({ store, clock, sessions, onPasswordReplaced }),
 
 		/** The account with this id and what it may do. */
-		async find(id: string): Promise<User | undefined> {
-			const row = await store.db.selectFrom("users").select(columns).where("id", "=", id).executeTakeFirst();
-			return row && withGrants(row);
-		},
+		find,
 
 		/** The username of an account. */
 		async findName(id: string): Promise<string | undefined> {
@@ -90,24 +89,19 @@ export function createUsers({
 		async getByName(username: string): Promise<User> {
 			const row = await store.db
 				.selectFrom("users")
-				.select(columns)
+				.select("id")
 				.where("username", "=", canonicalUsername(username))
 				.executeTakeFirst();
-			if (!row) throw new errors.USER_NOT_FOUND();
-			return withGrants(row);
+			const user = row && (await find(row.id));
+			if (!user) throw new errors.USER_NOT_FOUND();
+			return user;
 		},
 
 		/** Every account, by name. */
 		async list(): Promise<Omit<User, "permissions">[]> {
 			const rows = await store.db.selectFrom("users").select(columns).orderBy("username").execute();
 			const roles = await permissions.rolesOfAll();
-			return rows.map((row) => ({
-				id: row.id,
-				username: row.username,
-				disabled: row.disabled_at !== null,
-				createdAt: row.created_at,
-				roles: roles.get(row.id) ?? [],
-			}));
+			return rows.map((row) => ({ ...accountOf(row), roles: roles.get(row.id) ?? [] }));
 		},
 
 		/** Whether there is no account yet. */
@@ -195,6 +189,13 @@ export function createUsers({
 		},
 	};
 }
+
+const accountOf = (row: { id: string; username: string; disabled_at: number | null; created_at: number }) => ({
+	id: row.id,
+	username: row.username,
+	disabled: row.disabled_at !== null,
+	createdAt: row.created_at,
+});
 
 async function countAdministrators(transaction: Transaction<Schema>): Promise<number> {
 	const { count } = await transaction

@@ -2,7 +2,7 @@
 import { sql } from "kysely";
 import t, { type Test } from "tap";
 import { errors } from "../../../src/errors.ts";
-import { isUniqueViolation, openStore } from "../../../src/store/store.ts";
+import { isUniqueViolation, openStore, type Slot } from "../../../src/store/store.ts";
 import { onEachStore } from "../../support/stores.ts";
 
 const clock = { now: () => 1_800_000_000 };
@@ -48,6 +48,38 @@ onEachStore((kind, open) => {
 			t.ok(isUniqueViolation(error), "a unique violation");
 			t.not((error as { code: string }).code, "STORE_UNAVAILABLE");
 		}
+	});
+
+	t.test(`${kind}: a prepared statement takes its values, and the time, anew on each call`, async (t) => {
+		let now = 1_800_000_000;
+		const store = await openStore({ ...(await open(t)), clock: { now: () => now } });
+		t.teardown(() => store.close());
+		await store.migrate();
+		for (const id of ["ada", "bob"]) await store.db.insertInto("users").values(user(id)).execute();
+		const find = store.prepare((slot: Slot<{ id: string; username: string }>) =>
+			store.db
+				.selectFrom("users")
+				.select(["username", store.nowExpression().as("now")])
+				.where("id", "=", slot("id"))
+				.where("username", "=", slot("username")),
+		);
+		const [first] = await find({ id: "ada", username: "ada" });
+		now += 3600;
+		const [second] = await find({ username: "bob", id: "bob" });
+		t.match([first, second], [{ username: "ada" }, { username: "bob" }]);
+		if (kind === "sqlite") t.same([first?.now, second?.now], [now - 3600, now]);
+		else t.ok(Math.abs(Number(second?.now) - Date.now() / 1000) < 5, "PostgreSQL's own");
+		t.same(
+			await find({ id: "ada", username: "bob" }),
+			[],
+			"no value stays from an earlier call, or takes another's place",
+		);
+		const both = await Promise.all([find({ id: "ada", username: "ada" }), find({ id: "bob", username: "bob" })]);
+		t.same(
+			both.flat().map(({ username }) => username),
+			["ada", "bob"],
+			"nor from one beside it",
+		);
 	});
 
 	t.test(`${kind}: other refusals are no unique violations`, async (t) => {
