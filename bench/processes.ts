@@ -76,6 +76,9 @@ export function temporaryFolder(): string {
 	return folder;
 }
 
+/** How many requests are under way at once. */
+export const concurrency = 32;
+
 export const username = "bench";
 export const password = "copper thistle meridian 2718";
 

