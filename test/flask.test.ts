@@ -1,12 +1,17 @@
-/** A token of ours in flask-jwt-extended itself, given the public key: Debian's package of it, run by Debian's Python. */
+/**
+ * A token of ours in flask-jwt-extended itself, given the public key: Debian's package of it, run by Debian's Python. And
+ * the page that answers each of its rows, held to the tests and the names that it gives.
+ */
 import { spawn, spawnSync } from "node:child_process";
 import { createPublicKey, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import type { JWK } from "jose";
 import t from "tap";
+import { settings as allSettings } from "../src/config/settings.ts";
+import { catalogue } from "../src/errors.ts";
 import { form, testApp } from "./support/app.ts";
 import { foreignToken } from "./support/forgery.ts";
 import { freePort } from "./support/free-port.ts";
@@ -112,4 +117,55 @@ t.test("the README's snippet for Flask with flask-jwt-extended does it by the ke
 		t.same([first[0], second[0]], [hello, careful], `${what}: ${JSON.stringify([first[1], second[1]])}`);
 		if (hello === 200) t.match(first[1], { message: `Hello ${id}` });
 	}
+});
+
+const page = readFileSync(join(root, "docs/flask-jwt-extended.md"), "utf8");
+const rows = [...page.matchAll(/^\| ([CTPLKRB]\d+) \| (.*) \| (.*) \| (.*) \|$/gm)].map(
+	([, id = "", there = "", here = "", shown = ""]) => ({ id, there, here, shown }),
+);
+
+t.test("docs/flask-jwt-extended.md answers every row once, in order", async (t) => {
+	const last = { C: 35, T: 7, P: 11, L: 6, K: 5, R: 5, B: 15 };
+	const ids = Object.entries(last).flatMap(([letter, count]) =>
+		Array.from({ length: count }, (_, index) => `${letter}${index + 1}`),
+	);
+	t.same(
+		rows.map(({ id }) => id),
+		ids,
+	);
+	for (const { id, there, here } of rows) t.ok(there.length > 3 && /\.$/.test(here), `${id}: ${here}`);
+});
+
+t.test("each row of the page names a test that there is, or says that there is nothing to show", async (t) => {
+	const titlesOf = (file: string): string[] =>
+		[...readFileSync(file, "utf8").matchAll(/\bt\.test\(\s*(?:"((?:[^"\\]|\\.)*)"|`([^`]*)`)/g)].map(
+			([, plain, template]) => (plain ?? template ?? "").replace(/^\$\{kind\}: /, ""),
+		);
+	for (const { id, here, shown } of rows) {
+		if (shown === "-") {
+			t.match(here, /^Not offered: /, `${id}: nothing to show, for nothing is there`);
+			continue;
+		}
+		const [, path = "", beginning = ""] = /^`([\w/-]+)` "(.+)"$/.exec(shown) ?? [];
+		const file = join(root, `test/${path}.test.ts`);
+		if (!t.ok(existsSync(file), `${id}: ${shown}`)) continue;
+		t.ok(
+			titlesOf(file).some((title) => title.startsWith(beginning)),
+			`${id}: ${shown}`,
+		);
+	}
+});
+
+t.test("what the page tells to write or to set is there", async (t) => {
+	const { app } = await testApp(t);
+	const answers = rows.map(({ here }) => here).join("\n");
+	const names = (object: string) =>
+		[...answers.matchAll(new RegExp(`\\b${object}\\.(\\w+)`, "g"))].map(([, name = ""]) => name);
+	for (const name of names("app")) t.ok(app.hasDecorator(name), `app.${name}`);
+	for (const name of names("request")) t.ok(app.hasRequestDecorator(name), `request.${name}`);
+	for (const name of names("reply")) t.ok(app.hasReplyDecorator(name), `reply.${name}`);
+	t.ok(names("app").length > 10 && names("request").length > 3 && names("reply").length > 2);
+	const known = new Set([...Object.values(allSettings).map(({ name }) => name), ...Object.keys(catalogue)]);
+	for (const [, name = ""] of answers.matchAll(/`([A-Z]+(?:_[A-Z]+)+|ISSUER|AUDIENCE|SECRET)\b/g))
+		t.ok(known.has(name), name);
 });
