@@ -114,15 +114,16 @@ export default fp(
 				throw Object.assign(new errors.FRESH_TOKEN_REQUIRED(), { maxAge });
 			if (!permissions.every((permission) => principal.permissions.includes(permission)))
 				throw new errors.INSUFFICIENT_PERMISSIONS({ cause: new Error(`account ${principal.id}`) });
-			// Only when everything has passed is anybody known: a handler never sees a token that was refused.
-			const pass = () => {
-				request.tokenLocation = presented.location;
-				request.verifiedPrincipal = principal;
-			};
 			const checked = app.checkToken(principal, request);
-			if (checked) return checked.then(pass);
-			pass();
+			if (checked) return checked.then(() => letIn(request, principal, presented));
+			letIn(request, principal, presented);
 			return undefined;
+		}
+
+		/** Only now, when everything has passed, is anybody known: a handler never sees a token that was refused. */
+		function letIn(request: FastifyRequest, principal: Principal, { location }: FoundToken): void {
+			request.tokenLocation = location;
+			request.verifiedPrincipal = principal;
 		}
 
 		/** A browser adds cookies by itself: whoever changes something has to show that the page knows the session too. */
