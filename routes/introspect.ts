@@ -81,10 +81,9 @@ export default async function introspect(app: App) {
 
 	/** Who a token stands for, where it would be accepted now. Asking changes nothing: a used refresh token ends nothing. */
 	async function find(request: FastifyRequest, token: string): Promise<Principal | undefined> {
-		const session = await refresh.look(token);
-		if (session) return tokens.refreshPrincipal(session);
 		try {
-			const principal = await app.verifyAccessToken(request, token);
+			const session = await refresh.look(token);
+			const principal = session ? tokens.refreshPrincipal(session) : await app.verifyAccessToken(request, token);
 			return tokens.hasExpired(principal) || revocations.has(principal) ? undefined : principal;
 		} catch (error) {
 			if (codeOf(error) !== "INVALID_TOKEN") throw error;

@@ -15,7 +15,7 @@ const Revocation = Type.Object(
 );
 
 export default async function revoke(app: App) {
-	const { refresh, revocations, sessions } = app.services;
+	const { refresh, revocations, sessions, tokens } = app.services;
 
 	app.post("/revoke", {
 		config: { access: "authenticated" },
@@ -58,7 +58,8 @@ export default async function revoke(app: App) {
 	async function revokeAccessToken(request: FastifyRequest, token: string): Promise<void> {
 		try {
 			const principal = await app.verifyAccessToken(request, token);
-			if (principal.id === request.principal.id) await revocations.revokeToken(principal);
+			const own = principal.id === request.principal.id;
+			if (own && !tokens.hasExpired(principal)) await revocations.revokeToken(principal);
 		} catch (error) {
 			// A token that is not good needs no revoking (RFC 7009 section 2.2).
 			if (codeOf(error) !== "INVALID_TOKEN") throw error;

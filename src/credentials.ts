@@ -42,12 +42,11 @@ export function createCredentials({
 		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: refusal(found) });
 		const password = await upgrade(enabled, normalized, signal);
 		const user = await users.find(enabled.id);
-		if (!user) throw new errors.INVALID_CREDENTIALS({ cause: refusal(undefined) });
-		const session = await sessions.begin(user.id, device);
-		// Last, when the session is there: what was changed before could not end it, what changes from now on does.
-		const now = await users.findCredentials({ id: user.id });
-		if (now?.disabled === false && now.password.hash === password.hash) return { user, session };
-		await sessions.end(session.id);
+		const session = await users.whileUnchanged({ id: enabled.id, password }, (transaction) =>
+			sessions.begin(enabled.id, device, transaction),
+		);
+		if (user && session) return { user, session };
+		const now = await users.findCredentials({ id: enabled.id });
 		if (!now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
 		// A new password, or another login's upgrade of its hash: decide anew.
 		return login(username, given, device, signal);

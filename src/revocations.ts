@@ -13,6 +13,15 @@ const step = 500;
 /** Rows that one statement reads, and entries of the map that are looked at in one go. */
 const page = 10_000;
 
+/** A `sid` or `jti`, and when the last access token with it expires. */
+interface Revoked {
+	id: string;
+	accessUntil: number;
+}
+
+/** From then on no token with this id can live anywhere, whatever the clocks say. */
+const endOf = (accessUntil: number) => accessUntil + toleranceSeconds + clockMarginSeconds;
+
 export type Revocations = ReturnType<typeof createRevocations>;
 
 /** Builds the list over the table `revocations` and the state of the accounts. Call both loads when their topics change. */
@@ -37,7 +46,7 @@ export function createRevocations({ store }: { store: Store }) {
 				.orderBy("id")
 				.limit(page)
 				.execute();
-			for (const { id, ends_at } of rows) ids.set(id, Math.max(ends_at, ids.get(id) ?? 0));
+			for (const { id, ends_at } of rows) keep(id, ends_at);
 			after = rows.at(-1) ?? after;
 			more = rows.length === page;
 		}
@@ -45,19 +54,15 @@ export function createRevocations({ store }: { store: Store }) {
 	}
 
 	/**
-	 * Writes ids inside the caller's transaction. `load` has to follow, so that this process knows them too.
+	 * Writes ids inside the caller's transaction. After it `remember` has to follow, so that this process knows them too.
 	 *
 	 * @param seq what announcing the topic `revocations` in the same transaction answered.
 	 */
-	async function add(
-		transaction: Transaction<Schema>,
-		seq: number,
-		revoked: readonly { id: string; accessUntil: number }[],
-	): Promise<void> {
+	async function write(transaction: Transaction<Schema>, seq: number, revoked: readonly Revoked[]): Promise<void> {
 		for (let start = 0; start < revoked.length; start += step) {
 			const values = revoked.slice(start, start + step).map(({ id, accessUntil }) => ({
 				id,
-				ends_at: accessUntil + toleranceSeconds + clockMarginSeconds,
+				ends_at: endOf(accessUntil),
 				seq,
 			}));
 			await transaction
@@ -70,9 +75,18 @@ export function createRevocations({ store }: { store: Store }) {
 		}
 	}
 
+	/** Refuses ids here, as soon as the transaction that wrote them is through: others hear of them from the store. */
+	function remember(revoked: readonly Revoked[]): void {
+		for (const { id, accessUntil } of revoked) keep(id, endOf(accessUntil));
+	}
+
+	/** Where an id comes twice, the later end counts. */
+	const keep = (id: string, endsAt: number) => ids.set(id, Math.max(endsAt, ids.get(id) ?? 0));
+
 	return {
 		load,
-		add,
+		write,
+		remember,
 
 		/** Reads the disabled and deleted accounts. */
 		async loadAccounts(): Promise<void> {
@@ -92,11 +106,12 @@ export function createRevocations({ store }: { store: Store }) {
 
 		/** Refuses one access token from now on, here at once and everywhere within a second. */
 		async revokeToken({ tokenId, expiresAt }: Pick<Principal, "tokenId" | "expiresAt">): Promise<void> {
+			const revoked = [{ id: tokenId, accessUntil: expiresAt }];
 			await store.db.transaction().execute(async (transaction) => {
 				const seq = await store.announce(transaction, "revocations");
-				await add(transaction, seq, [{ id: tokenId, accessUntil: expiresAt }]);
+				await write(transaction, seq, revoked);
 			});
-			await load();
+			remember(revoked);
 		},
 
 		/** Deletes up to 500 rows whose tokens have all expired; answers how many. */
@@ -105,7 +120,9 @@ export function createRevocations({ store }: { store: Store }) {
 				.selectFrom("revocations")
 				.select("id")
 				.where("ends_at", "<=", store.nowExpression())
-				.limit(step);
+				.limit(step)
+				// Another replica's purge is at those; nobody waits here.
+				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
 			const { numDeletedRows } = await store.db.deleteFrom("revocations").where("id", "in", over).executeTakeFirst();
 			return Number(numDeletedRows);
 		},

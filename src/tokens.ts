@@ -59,7 +59,7 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 				iss: config.issuer,
 				sub: user.id,
 				aud: config.audience,
-				exp: Math.min(now + config.accessTokenSeconds, session.absoluteExpiresAt),
+				exp: Math.min(now + config.accessTokenSeconds, session.expiresAt),
 				nbf: now,
 				iat: now,
 				auth_time: session.authenticatedAt,

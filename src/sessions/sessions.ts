@@ -1,5 +1,5 @@
 /** Sessions: one row a login, from which the store knows who is logged in, where, and until when. */
-import { type Expression, type ExpressionBuilder, type SqlBool, sql, type Transaction } from "kysely";
+import { type Expression, type ExpressionBuilder, type Kysely, type SqlBool, sql, type Transaction } from "kysely";
 import type { Config } from "../config/config.ts";
 import { errors } from "../errors.ts";
 import { randomId } from "../random.ts";
@@ -48,34 +48,37 @@ export function createSessions({
 }: {
 	store: Store;
 	revocations: Revocations;
-	config: Pick<Config, "refreshIdleDays" | "refreshAbsoluteDays" | "accessTokenSeconds">;
+	config: Pick<Config, "refreshIdleDays" | "refreshAbsoluteDays" | "refreshGraceSeconds" | "accessTokenSeconds">;
 }) {
 	const idleSeconds = config.refreshIdleDays * daySeconds;
 	const absoluteSeconds = config.refreshAbsoluteDays * daySeconds;
+	/** From the last write on: within the grace time another access token is given without one. */
+	const accessSeconds = config.refreshGraceSeconds + config.accessTokenSeconds;
 
 	/** Ends sessions and revokes their access tokens in one transaction; this process knows it before the caller goes on. */
 	async function end(
 		chosen: (row: ExpressionBuilder<Schema, "sessions">) => Expression<SqlBool>,
 		alongWith: (transaction: Transaction<Schema>) => Promise<boolean> = async () => true,
 	): Promise<number> {
-		const count = await store.db.transaction().execute(async (transaction) => {
-			if (!(await alongWith(transaction))) return 0;
+		const ended = await store.db.transaction().execute(async (transaction) => {
+			if (!(await alongWith(transaction))) return [];
+			// First, so that those who end sessions take turns: two that lock the same rows in another order would wait for each other.
 			const seq = await store.announce(transaction, "revocations");
-			const ended = await transaction
+			const rows = await transaction
 				.deleteFrom("sessions")
 				.where(chosen)
 				.returning(["id", "access_until as accessUntil"])
 				.execute();
-			await revocations.add(transaction, seq, ended);
-			return ended.length;
+			await revocations.write(transaction, seq, rows);
+			return rows;
 		});
-		await revocations.load();
-		return count;
+		revocations.remember(ended);
+		return ended.length;
 	}
 
 	/** The later end of all access tokens of a session, after one more was given. */
 	const accessUntil = () => {
-		const next = sql<number>`${store.nowExpression()} + ${config.accessTokenSeconds}`;
+		const next = sql<number>`${store.nowExpression()} + ${accessSeconds}`;
 		return sql<number>`case when access_until > ${next} then access_until else ${next} end`;
 	};
 
@@ -107,9 +110,13 @@ export function createSessions({
 	});
 
 	return {
-		/** Begins a session for an account that has just given its password. Nothing of an earlier one is taken over. */
-		async begin(userId: string, { userAgent, address }: Device): Promise<Session> {
-			const now = await store.now();
+		/**
+		 * Begins a session for an account that has just given its password. Nothing of an earlier one is taken over.
+		 *
+		 * @param db the transaction in which the account was checked.
+		 */
+		async begin(userId: string, { userAgent, address }: Device, db: Kysely<Schema> = store.db): Promise<Session> {
+			const { now } = await db.selectNoFrom(store.nowExpression().as("now")).executeTakeFirstOrThrow();
 			const session: Session = {
 				id: randomId(),
 				userId,
@@ -122,7 +129,7 @@ export function createSessions({
 				expiresAt: now + Math.min(idleSeconds, absoluteSeconds),
 				absoluteExpiresAt: now + absoluteSeconds,
 			};
-			await store.db
+			await db
 				.insertInto("sessions")
 				.values({
 					id: session.id,
@@ -135,7 +142,7 @@ export function createSessions({
 					refreshed_at: now,
 					expires_at: session.expiresAt,
 					absolute_expires_at: session.absoluteExpiresAt,
-					access_until: now + config.accessTokenSeconds,
+					access_until: now + accessSeconds,
 				})
 				.execute();
 			return session;
@@ -222,7 +229,9 @@ export function createSessions({
 				.selectFrom("sessions")
 				.select("id")
 				.where("expires_at", "<=", store.nowExpression())
-				.limit(purgeStep);
+				.limit(purgeStep)
+				// Rows that somebody else is at: another replica's purge, or one who ends them. Nobody waits here.
+				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
 			const { numDeletedRows } = await store.db.deleteFrom("sessions").where("id", "in", over).executeTakeFirst();
 			return Number(numDeletedRows);
 		},

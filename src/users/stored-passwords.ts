@@ -1,5 +1,5 @@
 /** The stored passwords of accounts: found for a check, replaced without ever undoing what somebody else has just done. */
-import type { Kysely } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import type { Clock } from "../clock.ts";
 import type { StoredPassword } from "../passwords/passwords.ts";
 import type { Sessions } from "../sessions/sessions.ts";
@@ -45,6 +45,30 @@ export function createStoredPasswords({
 					password: { hash: row.password_hash, scheme: row.password_scheme },
 				}
 			);
+		},
+
+		/**
+		 * Does something while the account stays as the caller has seen it: enabled, with this password. Whoever changes
+		 * it meanwhile waits, so a session that begins in here is either ended by the change or never begun.
+		 *
+		 * @returns `undefined`, and nothing was done, where the account is not as it was.
+		 */
+		async whileUnchanged<Done>(
+			{ id, password }: Pick<Credentials, "id" | "password">,
+			work: (transaction: Transaction<Schema>) => Promise<Done>,
+		): Promise<Done | undefined> {
+			return store.db.transaction().execute(async (transaction) => {
+				const same = await transaction
+					.selectFrom("users")
+					.select("id")
+					.where("id", "=", id)
+					.where("password_hash", "=", password.hash)
+					.where("disabled_at", "is", null)
+					// SQLite has one writer at a time; PostgreSQL locks the row for readers that say so.
+					.$if(store.kind === "postgres", (query) => query.forShare())
+					.executeTakeFirst();
+				return same && work(transaction);
+			});
 		},
 
 		/**
