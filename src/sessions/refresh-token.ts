@@ -4,9 +4,13 @@
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 
-/** The only layout so far: version (1 byte), session id (16), generation (4, big-endian), HMAC-SHA-256 (32). */
+/**
+ * The only layout so far: version (1 byte), session id (16), generation (6, big-endian: more than ten years of refreshes,
+ * however many a second), HMAC-SHA-256 (32).
+ */
 const version = 1;
-const namedBytes = 21;
+const generationBytes = 6;
+const namedBytes = 17 + generationBytes;
 const tokenBytes = namedBytes + 32;
 
 /** What a refresh token says. */
@@ -32,7 +36,7 @@ export function createRefreshTokens(keys: readonly [Buffer, ...Buffer[]]) {
 			const named = Buffer.alloc(namedBytes);
 			named.writeUInt8(version, 0);
 			Buffer.from(sessionId, "base64url").copy(named, 1);
-			named.writeUInt32BE(generation, 17);
+			named.writeUIntBE(generation, 17, generationBytes);
 			return Buffer.concat([named, mac(keys[0], named)]).toString("base64url");
 		},
 
@@ -45,7 +49,10 @@ export function createRefreshTokens(keys: readonly [Buffer, ...Buffer[]]) {
 			const given = bytes.subarray(namedBytes);
 			if (named.readUInt8(0) !== version || !keys.some((key) => timingSafeEqual(mac(key, named), given)))
 				return undefined;
-			return { sessionId: named.subarray(1, 17).toString("base64url"), generation: named.readUInt32BE(17) };
+			return {
+				sessionId: named.subarray(1, 17).toString("base64url"),
+				generation: named.readUIntBE(17, generationBytes),
+			};
 		},
 	};
 }

@@ -41,6 +41,24 @@ export function createRefresh({
 	graceSeconds: number;
 	log: Log;
 }) {
+	/** The sessions that this process is moving on right now. */
+	const advancing = new Map<string, Promise<Session | undefined>>();
+
+	/**
+	 * Moves a session on, one attempt at a time: whoever comes second waits here, without a connection to the store, so that
+	 * many requests with one token leave it free for others. With a grace time they get what the first one gets.
+	 */
+	async function advance(session: Session): Promise<Session | undefined> {
+		const ahead = advancing.get(session.id);
+		if (ahead) {
+			const next = await ahead;
+			return graceSeconds > 0 && next?.generation === session.generation + 1 ? next : undefined;
+		}
+		const attempt = sessions.advance(session).finally(() => advancing.delete(session.id));
+		advancing.set(session.id, attempt);
+		return attempt;
+	}
+
 	async function judge(named: NamedGeneration): Promise<Verdict> {
 		const found = await sessions.find(named.sessionId);
 		if (!found) return undefined;
@@ -80,7 +98,7 @@ export function createRefresh({
 			throw new errors.INVALID_TOKEN({ cause: new Error(`its account ${session.userId} is disabled or gone`) });
 		const extra = await claimsFor({ user, session });
 		if (!current) return { session, user, extra };
-		const advanced = await sessions.advance(session);
+		const advanced = await advance(session);
 		if (advanced) return { session: advanced, user, extra };
 		// Another request with the same token was faster: now this one is the predecessor.
 		return renew(await admit({ sessionId: session.id, generation: session.generation }), claimsFor);
