@@ -6,7 +6,8 @@ import type { Log } from "./log.ts";
 export interface Chore {
 	name: string;
 	everySeconds: number;
-	run(): Promise<void>;
+	/** Does it; what takes several steps ends before the next one when the signal says so. */
+	run(ending: AbortSignal): Promise<void>;
 }
 
 /** Between two steps of a purge: others use the store too. */
@@ -15,13 +16,10 @@ const pauseMs = 20;
 /** Starts the chores. */
 export function openHousekeeping({ chores, log }: { chores: readonly Chore[]; log: Log }) {
 	const ending = new AbortController();
-	/** False when the process ends. */
-	const pause = (milliseconds: number) =>
-		sleep(milliseconds, true, { signal: ending.signal, ref: false }).catch(() => false);
 	const running = chores.map(async ({ name, everySeconds, run }) => {
-		while (await pause(everySeconds * 1000)) {
+		while (await pause(everySeconds * 1000, ending.signal)) {
 			try {
-				await run();
+				await run(ending.signal);
 			} catch (error) {
 				log.error({ err: error, chore: name }, "housekeeping failed; it is tried again");
 			}
@@ -37,7 +35,11 @@ export function openHousekeeping({ chores, log }: { chores: readonly Chore[]; lo
 	};
 }
 
-/** Repeats a step that deletes up to so many rows, with pauses, until there is nothing left to delete. */
-export async function inSteps(step: () => Promise<number>): Promise<void> {
-	while ((await step()) > 0) await sleep(pauseMs);
-}
+/** Repeats a step that deletes up to so many rows, with pauses, until there is nothing left to delete or the process ends. */
+export const inSteps = (step: () => Promise<number>) => async (ending: AbortSignal) => {
+	while ((await step()) > 0 && (await pause(pauseMs, ending)));
+};
+
+/** False when the process ends. */
+const pause = (milliseconds: number, ending: AbortSignal): Promise<boolean> =>
+	sleep(milliseconds, true, { signal: ending, ref: false }).catch(() => false);

@@ -105,8 +105,8 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 		const housekeeping = openHousekeeping({
 			log,
 			chores: [
-				{ name: "sessions", everySeconds: purgeSeconds, run: () => inSteps(sessions.purge) },
-				{ name: "revocations", everySeconds: purgeSeconds, run: () => inSteps(revocations.purge) },
+				{ name: "sessions", everySeconds: purgeSeconds, run: inSteps(sessions.purge) },
+				{ name: "revocations", everySeconds: purgeSeconds, run: inSteps(revocations.purge) },
 				{ name: "revocations in memory", everySeconds: purgeSeconds, run: revocations.forget },
 				{
 					name: "signing keys",
