@@ -1,0 +1,197 @@
+/** How long sessions live, that a restart changes nothing, and that the store gets rid of those that are over. */
+import { sql } from "kysely";
+import { pino } from "pino";
+import t from "tap";
+import { inSteps, openHousekeeping } from "../../src/housekeeping.ts";
+import { createFakeClock, testApp } from "../support/app.ts";
+import {
+	beginSession,
+	claimsOf,
+	introspector,
+	openDoors,
+	passTime,
+	post,
+	refreshWith,
+	rotate,
+} from "../support/sessions.ts";
+import { until } from "../support/sockets.ts";
+import { onEachStore, openStoreLocation } from "../support/stores.ts";
+
+const day = 86_400;
+const many = process.env.ROUNDS === "full" ? 100_000 : 10_000;
+
+onEachStore((kind) => {
+	t.test(`${kind}: lifetimes`, async (t) => {
+		const settings = { REFRESH_IDLE_DAYS: "4", REFRESH_ABSOLUTE_DAYS: "9", ACCESS_TOKEN_SECONDS: "86400" };
+		const house = await testApp(t, { store: kind, settings });
+		const ada = await house.addUser("ada");
+		const { sessions } = house.services;
+		const endOf = async () => (await sessions.list(ada))[0]?.expiresAt ?? 0;
+
+		await t.test("F07: a session that is not refreshed ends after its idle time, and ends nothing else", async (t) => {
+			const idle = await beginSession(house, ada);
+			await passTime(house, 4 * day - 5);
+			const { refresh } = await rotate(t, house, idle.refresh, "just before");
+			await passTime(house, 4 * day + 1);
+			t.match((await refreshWith(house, refresh)).json(), { statusCode: 401, code: "INVALID_TOKEN" });
+			t.equal((await post(house, "/logout", { refresh_token: refresh })).statusCode, 401, "to no purpose at all");
+			t.strictSame(await sessions.list(ada), []);
+			t.notMatch(house.rawLog(), /refresh_token_reuse/, "too late is not theft");
+		});
+
+		await t.test("F07: refreshing does not move the absolute end, and no access token outlives it", async (t) => {
+			const first = await beginSession(house, ada);
+			const absolute = (await sessions.list(ada))[0]?.absoluteExpiresAt ?? 0;
+			let [refresh, elapsed, ends] = [first.refresh, 0, 0];
+			for (; elapsed + 2 * day < 9 * day; elapsed += 2 * day) {
+				await passTime(house, 2 * day);
+				const pair = await rotate(t, house, refresh, `after ${(elapsed + 2 * day) / day} days`);
+				ends = await endOf();
+				t.ok((claimsOf(pair.access).exp as number) <= ends, "an access token ends with its session at the latest");
+				refresh = pair.refresh;
+			}
+			if (kind === "sqlite") t.equal(ends, absolute, "the absolute end");
+			await passTime(house, day - 600);
+			const last = await rotate(t, house, refresh, "ten minutes before the end");
+			const { exp, iat } = claimsOf(last.access) as { exp: number; iat: number };
+			// The test's clock stands still, PostgreSQL's does not.
+			t.ok(exp - iat < 660 && exp - iat > 500, `its access token is good for ${exp - iat} seconds`);
+			t.ok(exp <= (await endOf()), "and ends with the session");
+			await passTime(house, 601);
+			t.equal((await refreshWith(house, last.refresh)).statusCode, 401);
+			t.strictSame(await sessions.list(ada), []);
+		});
+
+		await t.test("F07: neither does giving the password again: idle is counted from the last refresh", async (t) => {
+			const { access } = await beginSession(house, ada);
+			await passTime(house, 4 * day - 300);
+			const { services } = house;
+			const [session] = await sessions.list(ada);
+			const again = session && (await sessions.reauthenticate(session.id));
+			const user = await services.users.find(ada);
+			const { exp } = services.tokens.claimsFor(user as never, again as never, { fresh: true });
+			t.equal(exp, session?.expiresAt, "its token ends with the session");
+			t.ok(exp < (claimsOf(access).exp as number) + 4 * day);
+		});
+	});
+
+	t.test(`${kind}: F08: spent and ended stays spent and ended when every process is new`, async (t) => {
+		const location = await openStoreLocation(t, kind);
+		const clock = createFakeClock();
+		await t.test("before", async (t) => {
+			const house = await testApp(t, { store: kind, location, clock });
+			const ada = await house.addUser("ada");
+			const [out, spent, single, kept] = await Promise.all([1, 2, 3, 4].map(() => beginSession(house, ada)));
+			if (!out || !spent || !single || !kept) throw new Error("four sessions");
+			await post(house, "/logout", {}, out.access);
+			const second = await rotate(t, house, spent.refresh);
+			const third = await rotate(t, house, second.refresh);
+			await post(house, "/revoke", { token: single.access }, kept.access);
+			Object.assign(known, { out, spent, third, single, kept });
+		});
+		const house = await testApp(t, { store: kind, location, clock });
+		const asker = await introspector(house);
+		const { out, spent, third, single, kept } = known;
+		t.same(await openDoors(house, asker, out), [], "logged out");
+		t.same(await openDoors(house, asker, { access: single.access }), [], "a revoked token");
+		t.ok((await openDoors(house, asker, { refresh: single.refresh })).includes("/refresh"), "but not its session");
+		t.ok((await openDoors(house, asker, third)).includes("/protected"), "a live one lives");
+		t.equal((await refreshWith(house, spent.refresh)).statusCode, 401, "a spent one is known to be");
+		t.same(await openDoors(house, asker, third), [], "and ends its session");
+		t.equal((await openDoors(house, asker, kept)).length, 6, "the others go on");
+	});
+
+	t.test(`${kind}: F16: ${many} sessions that are over leave the store in small steps`, async (t) => {
+		const house = await testApp(t, { store: kind });
+		const ada = await house.addUser("ada");
+		const { services } = house;
+		const { db } = services.store;
+		const numbers =
+			kind === "sqlite"
+				? sql`(with recursive n(i) as (select 1 union all select i + 1 from n where i < ${many}) select i from n)`
+				: sql`(select i from generate_series(1, ${sql.lit(many)}) as s(i))`;
+		const past = house.clock.now() - 1000;
+		await sql`insert into sessions select 'old-' || i, ${ada}, 0, null, '127.0.0.1', ${sql.lit(past)}, ${sql.lit(past)},
+			${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)} from ${numbers} as numbers`.execute(db);
+		const count = async () => {
+			const { rows } = await sql<{ n: number }>`select count(*) as n from sessions`.execute(db);
+			return Number(rows[0]?.n);
+		};
+		let { refresh } = await beginSession(house, ada);
+		t.equal(await count(), many + 1);
+		const sizes: number[] = [];
+		let done = false;
+		const purging = inSteps(async () => {
+			const size = await services.sessions.purge();
+			sizes.push(size);
+			return size;
+		})(new AbortController().signal).then(() => {
+			done = true;
+		});
+		let refreshes = 0;
+		for (; !done; refreshes++) refresh = (await rotate(t, house, refresh, "refreshed meanwhile")).refresh;
+		await purging;
+		t.ok(refreshes > sizes.length / 4, `${refreshes} refreshes meanwhile`);
+		t.equal((await house.login("ada")).statusCode, 200);
+		t.strictSame([Math.max(...sizes), sizes.at(-1)], [500, 0], "never more than 500 in one step");
+		t.equal(await count(), 2, "the live ones stay");
+	});
+
+	if (kind === "postgres")
+		t.test("two replicas that purge at once share the work, and wait for nobody", async (t) => {
+			const location = await openStoreLocation(t, kind);
+			const [one, two] = [await testApp(t, { store: kind, location }), await testApp(t, { store: kind, location })];
+			const ada = await one.addUser("ada");
+			for (let turn = 0; turn < 10; turn++) await one.services.sessions.begin(ada, { userAgent: "", address: "" });
+			await passTime(one, 31 * day);
+			const found = await one.services.store.db.transaction().execute(async (transaction) => {
+				await transaction.selectFrom("sessions").select("id").limit(4).forUpdate().execute();
+				return two.services.sessions.purge();
+			});
+			t.equal(found, 6, "what another one has locked is left to it");
+			const shares = await Promise.all([one.services.sessions.purge(), two.services.sessions.purge()]);
+			t.equal(shares[0] + shares[1], 4);
+		});
+});
+
+t.test("housekeeping ends with the step that is under way, and a step that fails is tried again", async (t) => {
+	const lines: string[] = [];
+	const log = pino({}, { write: (line: string) => void lines.push(line) });
+	let [steps, tries] = [0, 0];
+	const slow = Promise.withResolvers<void>();
+	const housekeeping = openHousekeeping({
+		log,
+		chores: [
+			{
+				name: "endless",
+				everySeconds: 0.001,
+				run: inSteps(async () => {
+					steps++;
+					if (steps === 3) await slow.promise;
+					return 500;
+				}),
+			},
+			{
+				name: "failing",
+				everySeconds: 0.001,
+				run: async () => {
+					tries++;
+					throw new Error("no store");
+				},
+			},
+		],
+	});
+	await until(() => steps === 3 && tries >= 3);
+	let closed = false;
+	const closing = housekeeping.close().then(() => {
+		closed = true;
+	});
+	await new Promise((resolve) => setImmediate(resolve));
+	t.notOk(closed, "a step is under way");
+	slow.resolve();
+	await closing;
+	t.equal(steps, 3, "no step after the end");
+	t.match(lines[0], /"chore":"failing".*housekeeping failed/);
+});
+
+const known = {} as Record<"out" | "spent" | "third" | "single" | "kept", { access: string; refresh: string }>;

@@ -1,0 +1,150 @@
+/** The list of what is revoked, between the store and the memory of each process. Row V10. */
+import { sql } from "kysely";
+import t from "tap";
+import { inSteps } from "../../src/housekeeping.ts";
+import type { Principal } from "../../src/principal.ts";
+import { createRevocations } from "../../src/revocations.ts";
+import { openStore, type Store } from "../../src/store/store.ts";
+import { createFakeClock, type FakeClock, testApp } from "../support/app.ts";
+import { beginSession, passTime, post } from "../support/sessions.ts";
+import { onEachStore, openStoreLocation } from "../support/stores.ts";
+
+const many = process.env.ROUNDS === "full" ? 1_000_000 : 100_000;
+const margin = 30 + 300;
+
+const token = (tokenId: string, sessionId = "none") => ({ id: "nobody", sessionId, tokenId }) as Principal;
+
+/** Writes many ids at once, as many logouts would: all of one `seq` or each of its own. */
+async function fill(store: Store, count: number, prefix: string, seq: "one" | "each", endsAt: number): Promise<void> {
+	const numbers =
+		store.kind === "sqlite"
+			? sql`(with recursive n(i) as (select 1 union all select i + 1 from n where i < ${sql.lit(count)}) select i from n)`
+			: sql`(select i from generate_series(1, ${sql.lit(count)}) as s(i))`;
+	const { revocations } = await store.versions();
+	const own = seq === "one" ? sql.lit(revocations + 1) : sql`${sql.lit(revocations)} + i`;
+	// In pieces: one statement of a million rows would take longer than a statement may.
+	const piece = 50_000;
+	for (let start = 0; start < count; start += piece)
+		await sql`insert into revocations (id, ends_at, seq) select ${sql.lit(prefix)} || i, ${sql.lit(endsAt)}, ${own}
+			from ${numbers} as numbers where i > ${sql.lit(start)} and i <= ${sql.lit(start + piece)}`.execute(store.db);
+	const version = revocations + (seq === "one" ? 1 : count);
+	await store.db.updateTable("changes").set({ version }).where("topic", "=", "revocations").execute();
+}
+
+onEachStore((kind, open) => {
+	const openEmpty = async (t: Parameters<typeof open>[0], clock: FakeClock = createFakeClock()) => {
+		const store = await openStore({ ...(await open(t)), clock });
+		await store.migrate();
+		t.teardown(() => store.close());
+		return store;
+	};
+
+	t.test(`${kind}: V10: ${many} revoked ids survive a restart, and are gone after their time`, async (t) => {
+		const location = await openStoreLocation(t, kind);
+		const clock = createFakeClock();
+		let access = "";
+		await t.test("before the restart", async (t) => {
+			const house = await testApp(t, { store: kind, location, clock });
+			const pair = await beginSession(house, await house.addUser("ada"));
+			await post(house, "/logout", {}, pair.access);
+			await fill(house.services.store, many, "id-", "each", clock.now() + 600);
+			access = pair.access;
+		});
+		const house = await testApp(t, { store: kind, location, clock });
+		const { revocations, sessions, store } = house.services;
+		t.equal(revocations.size(), many + 1, "loaded page by page, each within the time a statement may take");
+		t.equal((await house.get("/protected", access)).statusCode, 401);
+		for (const id of [1, 9_999, 10_000, 10_001, many - 1, many]) t.ok(revocations.has(token(`id-${id}`)), `${id}`);
+		await revocations.forget();
+		t.equal(revocations.size(), many + 1, "nothing is forgotten before its time");
+		t.equal(await revocations.purge(), 0);
+		await passTime(house, 900 + margin + 10);
+		// In memory the times are the ones that were loaded: on PostgreSQL they are moved by loading them again.
+		const later = kind === "sqlite" ? revocations : createRevocations({ store });
+		if (kind === "postgres") await later.load();
+		await later.forget();
+		t.equal(later.size(), 0, "the memory is empty");
+		let steps = 0;
+		await inSteps(async () => {
+			const size = await revocations.purge();
+			if (size > 500) t.fail(`a step of ${size}`);
+			steps++;
+			// The rest at once: twenty milliseconds between two steps would add up.
+			if (steps === 3)
+				await sql`delete from revocations where id like 'id-%' and id not like 'id-77%'`.execute(store.db);
+			return size;
+		})(new AbortController().signal);
+		const { rows } = await sql`select 1 from revocations`.execute(store.db);
+		t.equal(rows.length, 0, "the table is empty");
+		await sessions.end("none");
+	});
+
+	t.test(`${kind}: loading in pages misses nothing, also where thousands share one version`, async (t) => {
+		const store = await openEmpty(t);
+		const revocations = createRevocations({ store });
+		const endsAt = (await store.now()) + 1000;
+		await fill(store, 25_000, "one-", "one", endsAt);
+		await revocations.load();
+		t.equal(revocations.size(), 25_000);
+		await fill(store, 10_000, "two-", "one", endsAt);
+		await fill(store, 10_000, "three-", "each", endsAt);
+		await Promise.all([revocations.load(), revocations.load(), revocations.load()]);
+		t.equal(revocations.size(), 45_000, "three loads at once");
+		for (const id of ["one-1", "one-25000", "two-10000", "three-1", "three-10000"])
+			t.ok(revocations.has(token(id)), id);
+		t.notOk(revocations.has(token("one-25001")));
+		t.ok(revocations.has(token("unknown", "one-5")), "a sid closes as a jti does");
+	});
+
+	t.test(`${kind}: what was once known is kept until its time, whatever becomes of the store`, async (t) => {
+		const store = await openEmpty(t);
+		const revocations = createRevocations({ store });
+		const now = await store.now();
+		await revocations.revokeToken({ tokenId: "first", expiresAt: now + 900 });
+		await revocations.revokeToken({ tokenId: "second", expiresAt: now + 900 });
+		await revocations.load();
+		const other = createRevocations({ store });
+		await other.load();
+		t.ok(other.has(token("first")) && other.has(token("second")), "another process loads both");
+
+		// The backup is from before both: the versions count on from there.
+		await store.db.deleteFrom("revocations").execute();
+		await store.db.updateTable("changes").set({ version: 0 }).where("topic", "=", "revocations").execute();
+		await other.revokeToken({ tokenId: "third", expiresAt: now + 900 });
+		await revocations.load();
+		t.ok(revocations.has(token("third")), "what came after the restore is found");
+		t.ok(revocations.has(token("first")), "and what came before is not given up");
+		await revocations.forget();
+		t.equal(revocations.size(), 3);
+	});
+
+	t.test(`${kind}: who revokes knows it at once, and only if it was committed`, async (t) => {
+		const store = await openEmpty(t);
+		const revocations = createRevocations({ store });
+		const now = await store.now();
+		// The read that follows may fail: the answer of a logout must not depend on it.
+		const silent = createRevocations({ store: { ...store, versions: () => Promise.reject(new Error("no store")) } });
+		await silent.revokeToken({ tokenId: "a", expiresAt: now + 900 });
+		t.ok(silent.has(token("a")));
+		const broken = createRevocations({ store: { ...store, announce: () => Promise.reject(new Error("no store")) } });
+		await t.rejects(broken.revokeToken({ tokenId: "b", expiresAt: now + 900 }), { message: "no store" });
+		t.notOk(broken.has(token("b")), "not where it was rolled back");
+		await revocations.load();
+		t.strictSame([revocations.has(token("a")), revocations.has(token("b"))], [true, false]);
+	});
+
+	t.test(`${kind}: an id is kept for as long as a token with it can live on any clock`, async (t) => {
+		const house = await testApp(t, {
+			store: kind,
+			settings: { ACCESS_TOKEN_SECONDS: "60", REFRESH_GRACE_SECONDS: "60" },
+		});
+		const { id, access } = await beginSession(house, await house.addUser("ada"));
+		const began = await house.services.store.now();
+		await post(house, "/logout", {}, access);
+		const row = await house.services.store.db.selectFrom("revocations").selectAll().where("id", "=", id).execute();
+		t.equal(row.length, 1);
+		// Issued at the end of the grace time, by a clock that is ahead, and borne for the tolerance.
+		t.ok((row[0]?.ends_at ?? 0) >= began - 2 + 60 + 60 + margin);
+		t.ok((row[0]?.ends_at ?? 0) <= began + 60 + 60 + margin, "and no longer");
+	});
+});
