@@ -10,6 +10,8 @@ import type { Slot, Store } from "../store/store.ts";
 const daySeconds = 86_400;
 /** Rows that one statement of a purge deletes: few enough that nobody waits for it. */
 const purgeStep = 500;
+/** What `randomId` makes. */
+const idShape = /^[\w-]{22}$/;
 /** Letters of a User-Agent header that are kept. */
 const longestUserAgent = 256;
 
@@ -200,7 +202,8 @@ export function createSessions({
 		 * @throws SESSION_NOT_FOUND also where the session is another account's.
 		 */
 		async endOwn(userId: string, id: string): Promise<void> {
-			const ended = await end((row) => row.and({ id, user_id: userId }));
+			// What is no id is nobody's; PostgreSQL would fail on some texts, such as one with a NUL.
+			const ended = idShape.test(id) ? await end((row) => row.and({ id, user_id: userId })) : 0;
 			if (ended === 0) throw new errors.SESSION_NOT_FOUND();
 		},
 
