@@ -6,6 +6,7 @@ import { inSteps, openHousekeeping } from "../../src/housekeeping.ts";
 import { createFakeClock, testApp } from "../support/app.ts";
 import {
 	beginSession,
+	bulk,
 	claimsOf,
 	introspector,
 	openDoors,
@@ -111,8 +112,9 @@ onEachStore((kind) => {
 				? sql`(with recursive n(i) as (select 1 union all select i + 1 from n where i < ${many}) select i from n)`
 				: sql`(select i from generate_series(1, ${sql.lit(many)}) as s(i))`;
 		const past = house.clock.now() - 1000;
-		await sql`insert into sessions select 'old-' || i, ${ada}, 0, null, '127.0.0.1', ${sql.lit(past)}, ${sql.lit(past)},
-			${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)} from ${numbers} as numbers`.execute(db);
+		const rows = sql`insert into sessions select 'old-' || i, ${ada}, 0, null, '127.0.0.1', ${sql.lit(past)}, ${sql.lit(past)},
+			${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)} from ${numbers} as numbers`;
+		await bulk(services.config, services.store, rows);
 		const count = async () => {
 			const { rows } = await sql<{ n: number }>`select count(*) as n from sessions`.execute(db);
 			return Number(rows[0]?.n);

@@ -1,13 +1,13 @@
 /** The list of what is revoked, between the store and the memory of each process. Row V10. */
 import { sql } from "kysely";
-import t from "tap";
+import t, { type Test } from "tap";
 import { inSteps } from "../../src/housekeeping.ts";
 import type { Principal } from "../../src/principal.ts";
 import { createRevocations } from "../../src/revocations.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
-import { createFakeClock, type FakeClock, testApp } from "../support/app.ts";
-import { beginSession, passTime, post } from "../support/sessions.ts";
-import { onEachStore, openStoreLocation } from "../support/stores.ts";
+import { createFakeClock, testApp } from "../support/app.ts";
+import { beginSession, bulk, passTime, post } from "../support/sessions.ts";
+import { onEachStore, openStoreLocation, type StoreLocation } from "../support/stores.ts";
 
 const many = process.env.ROUNDS === "full" ? 1_000_000 : 100_000;
 const margin = 30 + 300;
@@ -15,28 +15,31 @@ const margin = 30 + 300;
 const token = (tokenId: string, sessionId = "none") => ({ id: "nobody", sessionId, tokenId }) as Principal;
 
 /** Writes many ids at once, as many logouts would: all of one `seq` or each of its own. */
-async function fill(store: Store, count: number, prefix: string, seq: "one" | "each", endsAt: number): Promise<void> {
+async function fill(
+	location: Pick<StoreLocation, "databaseUrl">,
+	store: Store,
+	{ count, prefix, seq, endsAt }: { count: number; prefix: string; seq: "one" | "each"; endsAt: number },
+): Promise<void> {
 	const numbers =
 		store.kind === "sqlite"
 			? sql`(with recursive n(i) as (select 1 union all select i + 1 from n where i < ${sql.lit(count)}) select i from n)`
 			: sql`(select i from generate_series(1, ${sql.lit(count)}) as s(i))`;
 	const { revocations } = await store.versions();
 	const own = seq === "one" ? sql.lit(revocations + 1) : sql`${sql.lit(revocations)} + i`;
-	// In pieces: one statement of a million rows would take longer than a statement may.
-	const piece = 50_000;
-	for (let start = 0; start < count; start += piece)
-		await sql`insert into revocations (id, ends_at, seq) select ${sql.lit(prefix)} || i, ${sql.lit(endsAt)}, ${own}
-			from ${numbers} as numbers where i > ${sql.lit(start)} and i <= ${sql.lit(start + piece)}`.execute(store.db);
+	const rows = sql`insert into revocations (id, ends_at, seq)
+		select ${sql.lit(prefix)} || i, ${sql.lit(endsAt)}, ${own} from ${numbers} as numbers`;
+	await bulk(location, store, rows);
 	const version = revocations + (seq === "one" ? 1 : count);
 	await store.db.updateTable("changes").set({ version }).where("topic", "=", "revocations").execute();
 }
 
 onEachStore((kind, open) => {
-	const openEmpty = async (t: Parameters<typeof open>[0], clock: FakeClock = createFakeClock()) => {
-		const store = await openStore({ ...(await open(t)), clock });
+	const openEmpty = async (t: Test) => {
+		const location = await open(t);
+		const store = await openStore({ ...location, clock: createFakeClock() });
 		await store.migrate();
 		t.teardown(() => store.close());
-		return store;
+		return { location, store };
 	};
 
 	t.test(`${kind}: V10: ${many} revoked ids survive a restart, and are gone after their time`, async (t) => {
@@ -47,7 +50,12 @@ onEachStore((kind, open) => {
 			const house = await testApp(t, { store: kind, location, clock });
 			const pair = await beginSession(house, await house.addUser("ada"));
 			await post(house, "/logout", {}, pair.access);
-			await fill(house.services.store, many, "id-", "each", clock.now() + 600);
+			await fill(location, house.services.store, {
+				count: many,
+				prefix: "id-",
+				seq: "each",
+				endsAt: clock.now() + 600,
+			});
 			access = pair.access;
 		});
 		const house = await testApp(t, { store: kind, location, clock });
@@ -71,7 +79,7 @@ onEachStore((kind, open) => {
 			steps++;
 			// The rest at once: twenty milliseconds between two steps would add up.
 			if (steps === 3)
-				await sql`delete from revocations where id like 'id-%' and id not like 'id-77%'`.execute(store.db);
+				await bulk(location, store, sql`delete from revocations where id like 'id-%' and id not like 'id-77%'`);
 			return size;
 		})(new AbortController().signal);
 		const { rows } = await sql`select 1 from revocations`.execute(store.db);
@@ -80,14 +88,14 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: loading in pages misses nothing, also where thousands share one version`, async (t) => {
-		const store = await openEmpty(t);
+		const { location, store } = await openEmpty(t);
 		const revocations = createRevocations({ store });
 		const endsAt = (await store.now()) + 1000;
-		await fill(store, 25_000, "one-", "one", endsAt);
+		await fill(location, store, { count: 25_000, prefix: "one-", seq: "one", endsAt });
 		await revocations.load();
 		t.equal(revocations.size(), 25_000);
-		await fill(store, 10_000, "two-", "one", endsAt);
-		await fill(store, 10_000, "three-", "each", endsAt);
+		await fill(location, store, { count: 10_000, prefix: "two-", seq: "one", endsAt });
+		await fill(location, store, { count: 10_000, prefix: "three-", seq: "each", endsAt });
 		await Promise.all([revocations.load(), revocations.load(), revocations.load()]);
 		t.equal(revocations.size(), 45_000, "three loads at once");
 		for (const id of ["one-1", "one-25000", "two-10000", "three-1", "three-10000"])
@@ -97,7 +105,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: what was once known is kept until its time, whatever becomes of the store`, async (t) => {
-		const store = await openEmpty(t);
+		const { store } = await openEmpty(t);
 		const revocations = createRevocations({ store });
 		const now = await store.now();
 		await revocations.revokeToken({ tokenId: "first", expiresAt: now + 900 });
@@ -119,7 +127,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: who revokes knows it at once, and only if it was committed`, async (t) => {
-		const store = await openEmpty(t);
+		const { store } = await openEmpty(t);
 		const revocations = createRevocations({ store });
 		const now = await store.now();
 		// The read that follows may fail: the answer of a logout must not depend on it.
