@@ -97,5 +97,9 @@ export async function bulk(
 	const client = new pg.Client({ connectionString: databaseUrl });
 	await client.connect();
 	const { sql: text, parameters } = statement.compile(db);
-	await client.query(text, [...parameters]).finally(() => client.end());
+	try {
+		await client.query(text, [...parameters]);
+	} finally {
+		await client.end();
+	}
 }
