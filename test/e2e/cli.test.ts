@@ -54,18 +54,26 @@ for (const kind of ["sqlite", "postgres"] as const)
 		t.equal((await server.get("/protected", await server.tokenFor("root"))).status, 200, "nobody else is refused");
 
 		t.match(JSON.parse((await cli("user enable ada --json")).stdout), { id, username: "ada", disabled: false });
-		t.ok((await until(200, useToken)) < 1000, "it is good again within a second");
+		const next = await server.tokenFor("ada");
+		t.ok((await until(200, () => server.get("/protected", next))) < 1000, "a new token is good within a second");
+		t.equal((await useToken()).status, 401, "her session of before has ended for good");
 
 		t.match(await cli("user password ada --password-stdin", "velvet anchor parabola 3141"), { code: 0 });
 		t.equal((await server.login("ada")).status, 401, "the old password opens nothing");
 		t.equal((await server.login("ada", "velvet anchor parabola 3141")).status, 200);
 
 		t.match(await cli("user roles ada user"), { code: 0, stdout: "ada: user\n" });
-		const me = await server.get("/me", await server.tokenFor("ada", "velvet anchor parabola 3141"));
+		const ended = await until(401, () => server.get("/protected", next));
+		t.ok(ended < 1000, "a new password ends the sessions within a second");
+		const last = await server.tokenFor("ada", "velvet anchor parabola 3141");
+		const me = await server.get("/me", last);
 		t.match(await me.json(), { roles: ["user"], permissions: [] });
 
 		t.match(await cli("user delete ada"), { code: 0, stdout: "deleted ada\n" });
-		t.ok((await until(401, useToken)) < 1000, "tokens of a deleted account are refused within a second");
+		t.ok(
+			(await until(401, () => server.get("/protected", last))) < 1000,
+			"tokens of a deleted account are refused within a second",
+		);
 		t.equal((await server.login("ada", "velvet anchor parabola 3141")).status, 401);
 		const again = await cli("user add ada --password-stdin --json", goodPassword);
 		t.not(JSON.parse(again.stdout).id, id, "the name may come back, the id never does");
