@@ -1,11 +1,20 @@
 /** Every refusal and every fault leaves through here: one shape for the client, the reason for the log. */
 import type { FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
-import { describe } from "../src/error-answers.ts";
+import { describe, type ErrorAnswer } from "../src/error-answers.ts";
 import { errors } from "../src/errors.ts";
+import { type Page, wantsPage } from "../src/pages/page.ts";
+
+declare module "fastify" {
+	interface FastifyContextConfig {
+		/** What a browser gets in place of the JSON, where cookies are on; `undefined` leaves the JSON. */
+		refusalPage?: (refusal: ErrorAnswer, request: FastifyRequest) => Page | undefined;
+	}
+}
 
 export default fp(
 	async (app) => {
+		const pages = app.services.config.tokenLocations.includes("cookie");
 		/** Methods by path, for routes without parameters: what a 405 needs to know. */
 		const methods = new Map<string, Set<string>>();
 		app.addHook("onRoute", ({ url, method }) => {
@@ -19,7 +28,10 @@ export default fp(
 			if (reply.raw.destroyed && error instanceof Error && error.name === "AbortError")
 				request.log.info({ route: request.routeOptions.url }, "the client went away");
 			else note(request, body.statusCode, body.code, error);
-			return reply.code(body.statusCode).headers(headers).send(body);
+			reply.code(body.statusCode).headers(headers);
+			const { refusalPage } = request.routeOptions.config ?? {};
+			const page = pages && wantsPage(request.headers) ? refusalPage?.(body, request) : undefined;
+			return page ? reply.sendPage(page) : reply.send(body);
 		});
 
 		app.setNotFoundHandler((request, reply) => {
@@ -29,7 +41,7 @@ export default fp(
 			throw new errors.METHOD_NOT_ALLOWED();
 		});
 	},
-	{ name: "errors", dependencies: ["headers"] },
+	{ name: "errors", dependencies: ["services", "headers", "pages"] },
 );
 
 /**

@@ -1,8 +1,14 @@
-/** `POST /login`: a form with username and password in, a signed access token out. */
+/** `POST /login`: a form with username and password in, a signed access token out. `GET /login`: the form, with cookies on. */
 import { Type } from "@sinclair/typebox";
+import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
+import type { ErrorAnswer } from "../src/error-answers.ts";
 import { errors } from "../src/errors.ts";
-import { formOrJson, NoQuery, refusals, TokenAnswer } from "../src/schemas.ts";
+import { loginPage } from "../src/pages/login.ts";
+import { type Page, seeOther, wantsPage } from "../src/pages/page.ts";
+import { languageOf } from "../src/pages/texts.ts";
+import { redirectTarget } from "../src/redirects.ts";
+import { formOrJson, htmlPage, NoQuery, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
 
 const Login = Type.Object(
 	{
@@ -13,15 +19,18 @@ const Login = Type.Object(
 				description: "Where the tokens go: into the answer, or into cookies where TOKEN_LOCATIONS has them",
 			}),
 		),
+		next: Type.Optional(Type.String({ description: "For browsers: where a good login leads to" })),
 	},
 	{ additionalProperties: false },
 );
 
 export default async function login(app: App) {
 	const { config, credentials } = app.services;
+	const { redirectHosts } = config;
+	const cookies = config.tokenLocations.includes("cookie");
 
 	app.post("/login", {
-		config: { access: "public" },
+		config: { access: "public", refusalPage },
 		schema: {
 			summary: "Log in with username and password",
 			tags: ["login"],
@@ -30,6 +39,7 @@ export default async function login(app: App) {
 			body: Login,
 			response: {
 				200: TokenAnswer,
+				...sentOn,
 				...refusals(
 					"VALIDATION_FAILED",
 					"MALFORMED_REQUEST",
@@ -46,13 +56,46 @@ export default async function login(app: App) {
 			},
 		},
 		handler: async (request, reply) => {
-			const { username, password, delivery = "body" } = request.body;
-			if (delivery === "cookie" && !config.tokenLocations.includes("cookie"))
+			const { username, password, delivery = "body", next } = request.body;
+			if (delivery === "cookie" && !cookies)
 				throw new errors.VALIDATION_FAILED("body/delivery: cookies are off (TOKEN_LOCATIONS)");
 			const device = { userAgent: request.headers["user-agent"], address: request.ip };
 			const { user, session } = await credentials.login(username, password, device, reply.hungUp());
 			request.log.info({ user: user.id, session: session.id, address: request.ip }, "logged in");
-			return reply.giveTokens({ user, session, fresh: true, refresh: true, delivery });
+			const answer = await reply.giveTokens({ user, session, fresh: true, refresh: true, delivery });
+			if (delivery !== "cookie" || !wantsPage(request.headers)) return answer;
+			return reply.sendPage(seeOther(redirectTarget(next, redirectHosts)));
 		},
 	});
+
+	if (!cookies) return;
+	app.get("/login", {
+		config: { access: "public", refusalPage },
+		schema: {
+			...htmlPage,
+			summary: "The form to log in",
+			querystring: Type.Object({ next: Type.Optional(Type.String()) }, { additionalProperties: false }),
+		},
+		handler: async (request, reply) => {
+			const next = redirectTarget(request.query.next, redirectHosts);
+			const visitor = await request.findVisitor();
+			// Whose access cookie has ended would come back from `next` at once: the start page can renew it.
+			if (visitor) return reply.sendPage(seeOther(visitor.away ? "/" : next));
+			const language = languageOf(request.headers["accept-language"]);
+			return reply.sendPage(loginPage({ language, next, formTargets: redirectHosts }));
+		},
+	});
+
+	/** The form again, with what went wrong; not where a form was posted that asks for no cookies. */
+	function refusalPage(refusal: ErrorAnswer, { body, headers }: FastifyRequest): Page | undefined {
+		const { delivery, next, username } = (body ?? { delivery: "cookie" }) as Record<string, unknown>;
+		if (delivery !== "cookie") return undefined;
+		return loginPage({
+			language: languageOf(headers["accept-language"]),
+			next: redirectTarget(typeof next === "string" ? next : undefined, redirectHosts),
+			formTargets: redirectHosts,
+			refusal,
+			username: typeof username === "string" ? username : "",
+		});
+	}
 }

@@ -2,7 +2,9 @@
 import { Type } from "@sinclair/typebox";
 import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
-import { csrfField, formOrJson, NoQuery, optionalBody, refusals } from "../src/schemas.ts";
+import { seeOther, wantsPage } from "../src/pages/page.ts";
+import { actionRefusal } from "../src/pages/refusals.ts";
+import { csrfField, formOrJson, NoQuery, optionalBody, refusals, sentOn } from "../src/schemas.ts";
 
 const fields = {
 	access_token: Type.Optional(Type.String()),
@@ -20,6 +22,7 @@ export default async function logout(app: App) {
 		body: optionalBody(fields),
 		response: {
 			204: Type.Null({ description: "Ended" }),
+			...sentOn,
 			...refusals(
 				"VALIDATION_FAILED",
 				"MALFORMED_REQUEST",
@@ -36,26 +39,28 @@ export default async function logout(app: App) {
 		log.info({ user: principal.id, session: principal.sessionId, address: ip }, message);
 
 	app.post("/logout", {
-		config: { access: "authenticated" },
+		config: { access: "authenticated", refusalPage: actionRefusal },
 		preHandler: anyToken,
 		schema: { ...schema, summary: "End this session, with its access or its refresh token" },
 		handler: async (request, reply) => {
 			await sessions.end(request.principal.sessionId);
 			note(request, "logged out");
-			if (request.tokenLocation === "cookie") reply.clearTokenCookies();
-			return reply.code(204).send(null);
+			if (request.tokenLocation !== "cookie") return reply.code(204).send(null);
+			reply.clearTokenCookies();
+			return wantsPage(request.headers) ? reply.sendPage(seeOther("/login")) : reply.code(204).send(null);
 		},
 	});
 
 	app.post("/logout/all", {
-		config: { access: "authenticated" },
+		config: { access: "authenticated", refusalPage: actionRefusal },
 		preHandler: anyToken,
 		schema: { ...schema, summary: "End every session of your account" },
 		handler: async (request, reply) => {
 			await sessions.endAll(request.principal.id);
 			note(request, "logged out everywhere");
-			if (request.tokenLocation === "cookie") reply.clearTokenCookies();
-			return reply.code(204).send(null);
+			if (request.tokenLocation !== "cookie") return reply.code(204).send(null);
+			reply.clearTokenCookies();
+			return wantsPage(request.headers) ? reply.sendPage(seeOther("/login")) : reply.code(204).send(null);
 		},
 	});
 }

@@ -2,13 +2,15 @@
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
 import { errors } from "../src/errors.ts";
-import { csrfField, formOrJson, NoQuery, optionalBody, refusals, TokenAnswer } from "../src/schemas.ts";
+import { seeOther, wantsPage } from "../src/pages/page.ts";
+import { actionRefusal } from "../src/pages/refusals.ts";
+import { csrfField, formOrJson, NoQuery, optionalBody, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
 
 export default async function refreshRoute(app: App) {
 	const { config, refresh } = app.services;
 
 	app.post("/refresh", {
-		config: { access: "authenticated" },
+		config: { access: "authenticated", refusalPage: actionRefusal },
 		preHandler: app.requires({ kind: "refresh", locations: ["form", ...config.tokenLocations] }),
 		schema: {
 			summary: "Get a new access token and the next refresh token",
@@ -18,6 +20,7 @@ export default async function refreshRoute(app: App) {
 			body: optionalBody({ refresh_token: Type.Optional(Type.String()), ...csrfField }),
 			response: {
 				200: TokenAnswer,
+				...sentOn,
 				...refusals(
 					"VALIDATION_FAILED",
 					"MALFORMED_REQUEST",
@@ -36,7 +39,8 @@ export default async function refreshRoute(app: App) {
 			if (request.presentedRefresh === null) throw new errors.INVALID_TOKEN();
 			const renewed = await refresh.renew(request.presentedRefresh, app.extraClaims);
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
-			return reply.giveTokens({ ...renewed, fresh: false, refresh: true, delivery });
+			const answer = await reply.giveTokens({ ...renewed, fresh: false, refresh: true, delivery });
+			return delivery === "cookie" && wantsPage(request.headers) ? reply.sendPage(seeOther("/")) : answer;
 		},
 	});
 }

@@ -1,7 +1,10 @@
 /** `GET /sessions` and `DELETE /sessions/:id`: where you are logged in, and ending one of them. */
 import { Type } from "@sinclair/typebox";
+import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
-import { refusals } from "../src/schemas.ts";
+import { seeOther, wantsPage } from "../src/pages/page.ts";
+import { actionRefusal } from "../src/pages/refusals.ts";
+import { csrfField, formOrJson, optionalBody, refusals, sentOn } from "../src/schemas.ts";
 
 const SessionAnswer = Type.Object(
 	{
@@ -17,7 +20,7 @@ const SessionAnswer = Type.Object(
 );
 
 export default async function sessionsRoute(app: App) {
-	const { sessions } = app.services;
+	const { config, sessions } = app.services;
 
 	app.get("/sessions", {
 		config: { access: "authenticated" },
@@ -43,22 +46,46 @@ export default async function sessionsRoute(app: App) {
 		},
 	});
 
-	app.delete("/sessions/:id", {
-		config: { access: "authenticated" },
+	/** `DELETE` for programs; a form cannot say that, so it posts. */
+	const end = {
+		config: { access: "authenticated", refusalPage: actionRefusal },
 		preHandler: app.authenticate,
 		schema: {
-			summary: "End one of your sessions",
 			tags: ["sessions"],
 			params: Type.Object({ id: Type.String() }, { additionalProperties: false }),
 			response: {
 				204: Type.Null({ description: "Ended" }),
+				...sentOn,
 				...refusals("CROSS_ORIGIN_REFUSED", "CSRF_TOKEN_REQUIRED", "CSRF_TOKEN_MISMATCH", "SESSION_NOT_FOUND"),
 			},
 		},
+	};
+	const endOwn = async ({ principal, log }: FastifyRequest, id: string): Promise<void> => {
+		await sessions.endOwn(principal.id, id);
+		log.info({ user: principal.id, session: id }, "ended a session");
+	};
+
+	app.delete("/sessions/:id", {
+		...end,
+		schema: { ...end.schema, summary: "End one of your sessions" },
 		handler: async (request, reply) => {
-			await sessions.endOwn(request.principal.id, request.params.id);
-			request.log.info({ user: request.principal.id, session: request.params.id }, "ended a session");
+			await endOwn(request, request.params.id);
 			return reply.code(204).send(null);
+		},
+	});
+
+	if (!config.tokenLocations.includes("cookie")) return;
+	app.post("/sessions/:id/end", {
+		...end,
+		schema: {
+			...end.schema,
+			summary: "End one of your sessions, by a form",
+			consumes: formOrJson,
+			body: optionalBody(csrfField),
+		},
+		handler: async (request, reply) => {
+			await endOwn(request, request.params.id);
+			return wantsPage(request.headers) ? reply.sendPage(seeOther("/")) : reply.code(204).send(null);
 		},
 	});
 }

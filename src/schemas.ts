@@ -12,6 +12,16 @@ export const csrfField = { csrf_token: Type.Optional(Type.String()) };
 export const optionalBody = <Fields extends TProperties>(fields: Fields) =>
 	Type.Union([Type.Object(fields, { additionalProperties: false }), Type.Null()]);
 
+/** A route that answers a page for people. */
+export const htmlPage = {
+	tags: ["pages"],
+	produces: ["text/html"],
+	response: { 200: Type.String({ description: "The page" }), 303: Type.Null({ description: "On to another page" }) },
+};
+
+/** The entry of `schema.response` for a browser that posted a form. */
+export const sentOn = { 303: Type.Null({ description: "To a browser that posted a form: on to the next page" }) };
+
 /**
  * Tokens, as they are given (RFC 6749 section 5.1). In cookies, the answer holds everything but the tokens.
  * All of them optional: required members would be written first, and people read access_token before its lifetime.

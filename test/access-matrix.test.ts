@@ -43,8 +43,32 @@ HEAD    /sessions                                authenticated      any         
 DELETE  /sessions/:id                            authenticated      any                -          no-store             401     403
 `;
 
+/** What `TOKEN_LOCATIONS=header,cookie` adds. The pages look for the cookies by themselves and send nobody on to /login. */
+const withCookies = `
+GET     /                                        public             -                  -          no-store             303     303
+HEAD    /                                        public             -                  -          no-store             303     303
+GET     /login                                   public             -                  -          no-store             200     200
+HEAD    /login                                   public             -                  -          no-store             200     200
+POST    /sessions/:id/end                        authenticated      any                form+json  no-store             401     403
+`;
+
 t.test("every route has the policy that this table says", async (t) => {
-	const { routes, app, login } = await withRoutes(t, { DOCS: "off" });
+	t.equal(await matrix(t, { DOCS: "off" }), expected.trim());
+});
+
+t.test("cookies add the pages and what their buttons need, and change nothing else", async (t) => {
+	const all = (await matrix(t, { DOCS: "off", TOKEN_LOCATIONS: "header,cookie" })).split("\n");
+	const before = expected.trim().split("\n");
+	t.equal(all.filter((row) => !before.includes(row)).join("\n"), withCookies.trim());
+	t.same(
+		before.filter((row) => !all.includes(row)),
+		[],
+	);
+});
+
+/** The table of an application with these settings. */
+async function matrix(t: Parameters<typeof testApp>[0], settings: Record<string, string>): Promise<string> {
+	const { routes, app, login } = await withRoutes(t, settings);
 	const rows: string[][] = [["method", "url", "access", "asks", "consumes", "cache", "nobody", "other site"]];
 	for (const { method, url, config, schema, preHandler } of routes) {
 		const { anyOf: [whole = schema?.body] = [] } = (schema?.body ?? {}) as { anyOf?: TSchema[] };
@@ -81,8 +105,8 @@ t.test("every route has the policy that this table says", async (t) => {
 	body.sort(([method = "", url = ""], [otherMethod = "", otherUrl = ""]) =>
 		`${url} ${method}`.localeCompare(`${otherUrl} ${otherMethod}`, "en"),
 	);
-	t.equal(table([head, ...body]), expected.trim());
-});
+	return table([head, ...body]);
+}
 
 t.test("H06: no route takes a method that the table does not name", async (t) => {
 	const { routes, app } = await withRoutes(t, { DOCS: "off" });

@@ -15,6 +15,7 @@ const doors: [url: string, post: Post][] = [
 	["/revoke", { fields: { token: "x" } }],
 	["/introspect", { fields: { token: "x" } }],
 	["/sessions/AAAAAAAAAAAAAAAAAAAAAA", { method: "DELETE" }],
+	["/sessions/AAAAAAAAAAAAAAAAAAAAAA/end", {}],
 ];
 
 const host = "localhost:80";

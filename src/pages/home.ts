@@ -1,0 +1,91 @@
+/** The start page of somebody who is logged in: who that is, and where else. */
+import type { Session } from "../sessions/sessions.ts";
+import { deviceName } from "./device.ts";
+import { type Html, html } from "./html.ts";
+import { type Page, page } from "./page.ts";
+import { type Language, type Texts, texts } from "./texts.ts";
+
+/**
+ * The page.
+ *
+ * @param csrfToken the double-submit value, for the hidden fields.
+ * @param away the access cookie has ended: sessions are shown, and can be ended after the cookies were renewed.
+ * @param now epoch seconds.
+ */
+export function homePage({
+	language,
+	username,
+	sessions,
+	currentId,
+	csrfToken,
+	away,
+	now,
+}: {
+	language: Language;
+	username: string;
+	sessions: readonly Session[];
+	currentId: string;
+	csrfToken: string;
+	away: boolean;
+	now: number;
+}): Page {
+	const words = texts[language];
+	const post = (action: string, button: Html) =>
+		html`<form method="post" action="${action}"><input type="hidden" name="csrf_token" value="${csrfToken}">${button}</form>`;
+	const time = (at: number, text: string) => html`<time datetime="${new Date(at * 1000).toISOString()}">${text}</time>`;
+
+	const row = (session: Session) => {
+		const { id, address, createdAt, refreshedAt } = session;
+		const device = deviceName(session.userAgent, words);
+		const isCurrent = id === currentId;
+		const end = html`<button class="grave">${words.end}<span class="hidden">: ${device}, ${address}</span></button>`;
+		return html`<li>
+<div>
+<p class="name">${device}${isCurrent && html` <span class="badge">${words.thisSession}</span>`}</p>
+<p class="quiet">${words.lastUsed}: ${time(refreshedAt, ago(refreshedAt, now, language))} · ${address}</p>
+<p class="quiet">${words.begun}: ${time(createdAt, moment(createdAt, language))}</p>
+</div>
+${!isCurrent && !away && post(`/sessions/${id}/end`, end)}
+</li>`;
+	};
+
+	return page({
+		language,
+		title: username,
+		wide: true,
+		content: html`<p class="quiet account">${words.account}</p>
+<h1>${username}</h1>
+${away && renewal(words, post)}
+<h2 id="sessions">${words.sessions}</h2>
+<ul class="sessions" aria-labelledby="sessions">
+${sessions.map(row)}
+</ul>
+<div class="actions">
+${post("/logout", html`<button class="main">${words.logout}</button>`)}
+${post("/logout/all", html`<button class="grave">${words.logoutAll}</button>`)}
+</div>`,
+	});
+}
+
+const renewal = (words: Texts, post: (action: string, button: Html) => Html): Html =>
+	html`<div class="away"><p>${words.away}</p>${post("/refresh", html`<button>${words.goOn}</button>`)}</div>`;
+
+const units = [
+	["day", 86_400],
+	["hour", 3_600],
+	["minute", 60],
+] as const;
+
+/** "3 hours ago". */
+function ago(at: number, now: number, language: Language): string {
+	const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+	const seconds = Math.max(now - at, 0);
+	const [unit, size] = units.find(([, length]) => seconds >= length) ?? ["second", Number.POSITIVE_INFINITY];
+	return format.format(-Math.floor(seconds / size), unit);
+}
+
+/** A date and a time. In UTC, because a page without script does not know where its reader is. */
+const moment = (at: number, language: Language): string => {
+	const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
+	return `${format.format(at * 1000)} UTC`;
+};
