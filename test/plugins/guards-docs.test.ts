@@ -39,12 +39,15 @@ t.test("the files of docs/guards.md, each dropped into its folder, compile and d
 	t.match([nobody.statusCode, nobody.json().code], [401, "INVALID_TOKEN"], "the loader finds nobody");
 
 	const { text } = files.find(({ path }) => path === "plugins/tenant.ts") ?? { text: "" };
-	for (const [from, to] of [
+	const mistakes = [
 		["{ tenant: await", "{ sub: await"],
 		["{ tenant: await", "{ tenannt: await"],
-		["tenant: string;", "tenant: number;"],
-	] as const) {
-		writeFileSync(join(copy, "plugins/tenant.ts"), text.replace(from, to));
-		t.match(compile(copy), /plugins\/tenant\.ts.*error TS/, `the types refuse ${to}`);
-	}
+		["{ tenant: await", "{ tenant: 7, also: await"],
+	] as const;
+	for (const [index, [from, to]] of mistakes.entries())
+		writeFileSync(join(copy, `plugins/mistake-${index}.ts`), text.replace(from, to));
+	const said = compile(copy);
+	for (const [index, [, to]] of mistakes.entries())
+		t.match(said, new RegExp(`plugins/mistake-${index}\\.ts.*error TS`), `the types refuse ${to}`);
+	t.notMatch(said, /plugins\/(?!mistake)/, "and nothing else");
 });

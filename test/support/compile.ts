@@ -19,9 +19,8 @@ export function copyProject(t: Test): string {
 /** What the compiler says of the plugins and the routes in such a folder; nothing where all is well. */
 export function compile(folder: string): string {
 	writeFileSync(join(folder, "check.json"), '{ "extends": "./tsconfig.json", "include": ["plugins", "routes"] }');
-	const tsc = [join(root, "node_modules/typescript/bin/tsc"), "-p", "check.json"];
-	// Without tap's own loader, which the compiler does not start under.
-	const env = { PATH: process.env.PATH };
-	const { status, stdout, stderr } = spawnSync(process.execPath, tsc, { cwd: folder, encoding: "utf8", env });
+	// Not `typescript/bin/tsc`: under tap's loader, which every child process gets, Node takes that file for CommonJS.
+	const tsc = [join(root, "node_modules/typescript/lib/tsc.js"), "-p", "check.json"];
+	const { status, stdout, stderr } = spawnSync(process.execPath, tsc, { cwd: folder, encoding: "utf8" });
 	return status === 0 ? "" : `exit code ${status}\n${stdout}${stderr}`;
 }
