@@ -86,9 +86,7 @@ export default fp(
 				throw new errors.AUTHENTICATION_REQUIRED();
 			}
 			const found =
-				presented.kind === "access"
-					? app.verifyAccessToken(request, presented.token)
-					: verifyRefresh(request, presented.token);
+				presented.kind === "access" ? app.verifyAccessToken(presented.token) : verifyRefresh(request, presented.token);
 			if (found instanceof Promise) return found.then((principal) => admit(request, principal, presented, needs));
 			return admit(request, found, presented, needs);
 		}

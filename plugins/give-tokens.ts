@@ -30,7 +30,7 @@ export default fp(
 			const { user, session, fresh, delivery } = gift;
 			const extra = gift.extra ?? (await app.extraClaims(gift));
 			const claims = tokens.claimsFor(user, session, { fresh, extra });
-			const accessToken = app.signAccessToken(claims);
+			const accessToken = await app.signAccessToken(claims);
 			tokens.assertUsable(accessToken);
 			const expiresIn = claims.exp - claims.iat;
 			const refreshToken = gift.refresh ? refresh.tokenOf(session) : undefined;

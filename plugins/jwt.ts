@@ -2,29 +2,23 @@
  * @fastify/jwt over the key ring: it signs and it verifies signatures. Its errors become ours here, and the memory of
  * verified tokens stands here in front of it.
  */
-import fastifyJwt from "@fastify/jwt";
-import type { FastifyRequest } from "fastify";
+import fastifyJwt, { type FastifyJWTOptions, type JWT } from "@fastify/jwt";
+import Fastify from "fastify";
 import fp from "fastify-plugin";
 import { LRUCache } from "lru-cache";
-import { codeOf } from "../src/error-answers.ts";
 import { errors } from "../src/errors.ts";
+import type { SigningKey, VerificationKey } from "../src/keys/key-pair.ts";
 import type { Principal } from "../src/principal.ts";
 import type { AccessClaims } from "../src/tokens.ts";
 
 declare module "fastify" {
 	interface FastifyInstance {
 		/** Signs an access token with the key that is active now. */
-		signAccessToken(claims: AccessClaims): string;
+		signAccessToken(claims: AccessClaims): Promise<string>;
 		/** Who a token's verified claims name; all checks but expiry and revocation. Rejects with INVALID_TOKEN. */
-		verifyAccessToken(request: FastifyRequest, token: string): Principal | Promise<Principal>;
-	}
-	interface FastifyRequest {
-		/** The token that is being verified, for @fastify/jwt. */
-		presentedToken: string | null;
+		verifyAccessToken(token: string): Principal | Promise<Principal>;
 	}
 }
-
-type KeyCallback = (error: Error | null, key: string | undefined) => void;
 
 /** How many verified tokens are remembered; the least recently used one makes room. */
 const mostVerifiedTokens = 25_000;
@@ -32,30 +26,24 @@ const mostVerifiedTokens = 25_000;
 export default fp(
 	async (app) => {
 		const { keys, tokens } = app.services;
-		app.decorateRequest("presentedToken", null);
-		await app.register(fastifyJwt, {
-			decoratorName: "verifiedClaims",
-			secret: {
-				private: async () => keys.signing().privatePem,
-				// A PEM string, because a KeyObject would make a new verifier for each request.
-				public: (_request: FastifyRequest, decoded: fastifyJwt.TokenOrHeader, done: KeyCallback) => {
-					try {
-						done(null, tokens.keyFor((decoded as { header?: unknown }).header).publicPem);
-					} catch (error) {
-						done(error as Error, undefined);
-					}
+		const signerOf = oncePerKey(({ kid, algorithm, privatePem, publicPem }: SigningKey) =>
+			openJwt({
+				secret: { private: privatePem, public: publicPem },
+				sign: { algorithm, kid, header: { alg: algorithm, typ: "at+jwt" } },
+			}),
+		);
+		const verifierOf = oncePerKey(({ algorithm, publicPem }: VerificationKey) =>
+			openJwt({
+				secret: { public: publicPem },
+				verify: {
+					algorithms: [algorithm],
+					// Times are checked by src/tokens.ts, on every request and by the injected clock.
+					ignoreExpiration: true,
+					ignoreNotBefore: true,
+					cache: false,
 				},
-			},
-			decode: { complete: true },
-			verify: {
-				algorithms: ["ES256", "RS256", "EdDSA"],
-				extractToken: ({ presentedToken }) => presentedToken ?? "",
-				// Times are checked by src/tokens.ts, on every request and by the injected clock.
-				ignoreExpiration: true,
-				ignoreNotBefore: true,
-				cache: false,
-			},
-		});
+			}),
+		);
 
 		// The whole text is the key, and only verified tokens enter: nobody can plant an entry or share another's.
 		const verified = new LRUCache<string, Principal>({
@@ -67,33 +55,27 @@ export default fp(
 			verified.clear();
 		});
 
-		app.decorate("signAccessToken", (claims: AccessClaims): string => {
-			const { kid, algorithm, privatePem } = keys.signing();
-			return app.jwt.sign(claims, {
-				key: privatePem,
-				kid,
-				algorithm,
-				header: { alg: algorithm, typ: "at+jwt" },
-			});
+		app.decorate("signAccessToken", async (claims: AccessClaims): Promise<string> => {
+			const signer = await signerOf(keys.signing());
+			return signer.sign(claims);
 		});
 
-		app.decorate("verifyAccessToken", (request: FastifyRequest, token: string) => {
+		app.decorate("verifyAccessToken", (token: string) => {
 			const known = verified.get(token);
-			if (known === undefined) return verifyFirst(request, token);
+			if (known === undefined) return verifyFirst(token);
 			if (tokens.hasExpired(known)) verified.delete(token);
 			return known;
 		});
 
-		async function verifyFirst(request: FastifyRequest, token: string): Promise<Principal> {
-			tokens.checkShape(token);
+		async function verifyFirst(token: string): Promise<Principal> {
 			const lossesBefore = losses;
+			const verifier = await verifierOf(tokens.keyFor(tokens.readHeader(token)));
 			let claims: unknown;
 			try {
-				request.presentedToken = token;
-				claims = await request.jwtVerify();
+				claims = verifier.verify(token);
 			} catch (cause) {
-				// Ours pass; whatever @fastify/jwt says of a token, with whatever status, it is not valid.
-				throw codeOf(cause) === "INVALID_TOKEN" ? cause : new errors.INVALID_TOKEN({ cause });
+				// Whatever @fastify/jwt says of a token, with whatever status, it is not valid.
+				throw new errors.INVALID_TOKEN({ cause });
 			}
 			const principal = tokens.principal(claims);
 			// Not where a key left the ring meanwhile: it may have been this token's.
@@ -103,3 +85,23 @@ export default fp(
 	},
 	{ name: "jwt", dependencies: ["services"] },
 );
+
+/**
+ * @fastify/jwt with one key of its own, in an instance of its own. It reads the key of its registration once, but one that
+ * comes with a call anew each time, which takes longer than signing with it.
+ */
+async function openJwt(options: FastifyJWTOptions): Promise<JWT> {
+	const instance = Fastify();
+	await instance.register(fastifyJwt, options);
+	return instance.jwt;
+}
+
+/** Opens once what is made of a key, and forgets it with the key. */
+function oncePerKey<Key extends object>(open: (key: Key) => Promise<JWT>): (key: Key) => Promise<JWT> {
+	const opened = new WeakMap<Key, Promise<JWT>>();
+	return (key) => {
+		const jwt = opened.get(key) ?? open(key);
+		opened.set(key, jwt);
+		return jwt;
+	};
+}

@@ -1,6 +1,5 @@
 /** `POST /introspect`: what a token says and whether it is still good (RFC 7662), for services that ask instead of verifying. */
 import { type Static, Type } from "@sinclair/typebox";
-import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
 import { codeOf } from "../src/error-answers.ts";
 import type { Principal } from "../src/principal.ts";
@@ -58,7 +57,7 @@ export default async function introspect(app: App) {
 			},
 		},
 		handler: async (request): Promise<Static<typeof Introspection>> => {
-			const principal = await find(request, request.body.token);
+			const principal = await find(request.body.token);
 			const user = principal && (await users.find(principal.id));
 			if (!principal || !user || user.disabled) return { active: false };
 			const { kind, id, clientId, tokenId, sessionId, issuedAt, expiresAt, authenticatedAt } = principal;
@@ -80,10 +79,10 @@ export default async function introspect(app: App) {
 	});
 
 	/** Who a token stands for, where it would be accepted now. Asking changes nothing: a used refresh token ends nothing. */
-	async function find(request: FastifyRequest, token: string): Promise<Principal | undefined> {
+	async function find(token: string): Promise<Principal | undefined> {
 		try {
 			const session = await refresh.look(token);
-			const principal = session ? tokens.refreshPrincipal(session) : await app.verifyAccessToken(request, token);
+			const principal = session ? tokens.refreshPrincipal(session) : await app.verifyAccessToken(token);
 			return tokens.hasExpired(principal) || revocations.has(principal) ? undefined : principal;
 		} catch (error) {
 			if (codeOf(error) !== "INVALID_TOKEN") throw error;

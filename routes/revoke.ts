@@ -57,7 +57,7 @@ export default async function revoke(app: App) {
 
 	async function revokeAccessToken(request: FastifyRequest, token: string): Promise<void> {
 		try {
-			const principal = await app.verifyAccessToken(request, token);
+			const principal = await app.verifyAccessToken(token);
 			const own = principal.id === request.principal.id;
 			if (own && !tokens.hasExpired(principal)) await revocations.revokeToken(principal);
 		} catch (error) {

@@ -30,7 +30,7 @@ answerQuestions(url, {
 	async writeTokens({ file, count }: { file: string; count: number }) {
 		const session = await services.sessions.begin(user.id, { userAgent: "bench", address: "127.0.0.1" });
 		const newToken = () => app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
-		writeFileSync(file, Array.from({ length: count }, newToken).join("\n"));
+		writeFileSync(file, (await Promise.all(Array.from({ length: count }, newToken))).join("\n"));
 		globalThis.gc?.();
 	},
 

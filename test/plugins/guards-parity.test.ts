@@ -34,7 +34,7 @@ const extend = (app: App) => {
 		found: request.findPrincipal() === request.principal,
 	}));
 	app.post("/read", { config: { access: "public" }, schema }, async (request) =>
-		app.verifyAccessToken(request, (request.body as { token: string }).token),
+		app.verifyAccessToken((request.body as { token: string }).token),
 	);
 	app.get("/nobody", { config: { access: "public" } }, async (request) => [
 		request.findPrincipal() ?? null,

@@ -58,7 +58,7 @@ t.test("T23, J01 to J03: the key set shows public members only, in every state o
 		await check(house, `${algorithm} signs`, [...signed, algorithm]);
 		signed.push(algorithm);
 		const id = await house.addUser(algorithm.toLowerCase());
-		tokens.push([house.app.signAccessToken(house.claims(id)), id]);
+		tokens.push([await house.app.signAccessToken(house.claims(id)), id]);
 		await check(house, `${algorithm} has signed`, signed);
 	}
 	clock.advance(86_400);

@@ -28,7 +28,7 @@ export async function beginSession({ app, services }: TestApp, userId: string): 
 	if (!user) throw new Error(`no account ${userId}`);
 	const session = await services.sessions.begin(userId, aDevice);
 	const claims = services.tokens.claimsFor(user, session, { fresh: true });
-	return { id: session.id, access: app.signAccessToken(claims), refresh: services.refresh.tokenOf(session) };
+	return { id: session.id, access: await app.signAccessToken(claims), refresh: services.refresh.tokenOf(session) };
 }
 
 /** POST of a form, with a Bearer token where one is given. */

@@ -14,8 +14,8 @@ onEachStore((kind) => {
 		const replicas = [await start(), await start(), await start()];
 		const [house] = replicas as [(typeof replicas)[0]];
 		const id = await house.addUser("ada");
-		const remembered = house.app.signAccessToken(house.claims(id));
-		const unseen = house.app.signAccessToken(house.claims(id));
+		const remembered = await house.app.signAccessToken(house.claims(id));
+		const unseen = await house.app.signAccessToken(house.claims(id));
 		for (const one of replicas) await expectAccepted(t, one, remembered, id, "before, and remembered from now on");
 
 		await pass(1);
@@ -32,7 +32,7 @@ onEachStore((kind) => {
 		for (const one of replicas) {
 			t.equal(one.services.keys.signing().kid, next?.kid);
 			t.same(await shownKids(one), [next?.kid], "it is the only one that is shown");
-			await expectAccepted(t, one, one.app.signAccessToken(one.claims(id)), id, "a token of the new key");
+			await expectAccepted(t, one, await one.app.signAccessToken(one.claims(id)), id, "a token of the new key");
 		}
 	});
 
@@ -53,7 +53,7 @@ onEachStore((kind) => {
 		const house = await start();
 		const id = await house.addUser("ada");
 		const { rotation, keys } = house.services;
-		const token = house.app.signAccessToken(house.claims(id));
+		const token = await house.app.signAccessToken(house.claims(id));
 		await pass(1);
 		const { key: unused } = await rotation.rotate();
 		t.equal(await rotation.revoke(unused.kid), undefined);

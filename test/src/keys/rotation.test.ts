@@ -40,9 +40,9 @@ onEachStore((kind) => {
 			await pass(seconds);
 			await turn();
 			t.same(await states(), ["active ES256", "published ES256"]);
-			t.equal(kidOf(sign()), old, "the old key still signs");
+			t.equal(kidOf(await sign()), old, "the old key still signs");
 		}
-		const last = sign();
+		const last = await sign();
 		await pass(edge);
 		await turn();
 		t.same(await states(), ["retiring ES256", "active ES256"]);
@@ -50,7 +50,7 @@ onEachStore((kind) => {
 			t.equal(one.services.keys.signing().kid, key.kid, "every replica signs with the new key");
 			t.same(bySet(await shownKids(one)), bySet([old, key.kid]), "and shows the old one");
 		}
-		await expectAccepted(t, other, sign(), id, "a token of the new key");
+		await expectAccepted(t, other, await sign(), id, "a token of the new key");
 
 		await pass(900 + 30 - 1 - edge);
 		await turn();
@@ -83,8 +83,20 @@ onEachStore((kind) => {
 		await fast.services.rotation.advance();
 		await hear(fast.services);
 		t.not(fast.services.keys.signing().kid, slow.services.keys.signing().kid);
-		await expectAccepted(t, slow, fast.app.signAccessToken(fast.claims(id)), id, "by the new key, at the slow one");
-		await expectAccepted(t, fast, slow.app.signAccessToken(slow.claims(id)), id, "by the old key, at the fast one");
+		await expectAccepted(
+			t,
+			slow,
+			await fast.app.signAccessToken(fast.claims(id)),
+			id,
+			"by the new key, at the slow one",
+		);
+		await expectAccepted(
+			t,
+			fast,
+			await slow.app.signAccessToken(slow.claims(id)),
+			id,
+			"by the old key, at the fast one",
+		);
 	});
 
 	const rounds = full ? 50 : 5;
@@ -153,14 +165,14 @@ onEachStore((kind) => {
 		await turn();
 		await pass(publishedSeconds);
 		const [first, second] = [
-			patient.app.signAccessToken(patient.claims(id)),
+			await patient.app.signAccessToken(patient.claims(id)),
 			() => patient.app.signAccessToken(patient.claims(id)),
 		];
 		await turn();
 		await hasty.services.rotation.rotate();
 		await turn();
 		await pass(publishedSeconds);
-		const token = second();
+		const token = await second();
 		t.not(kidOf(token), kidOf(first), "the key that the hasty one made signs for the patient one too");
 		await turn();
 		t.not(hasty.services.keys.signing().kid, kidOf(token));
@@ -195,7 +207,7 @@ onEachStore((kind) => {
 				await pass(35);
 				await turn();
 				for (const one of replicas) {
-					const token = one.app.signAccessToken(one.claims(id));
+					const token = await one.app.signAccessToken(one.claims(id));
 					tokens.push({ token, signedAt: clock.now() });
 					used.add(kidOf(token));
 				}

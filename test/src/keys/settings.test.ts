@@ -31,14 +31,14 @@ onEachStore((kind) => {
 				const old = await start({ SIGNING_ALGORITHM: before });
 				const id = await old.addUser("ada");
 				const verify = createVerifier(old, clock);
-				const token = old.app.signAccessToken(old.claims(id));
+				const token = await old.app.signAccessToken(old.claims(id));
 				await verify(token);
 
 				const young = await start({ SIGNING_ALGORITHM: after });
 				await turn();
 				t.same(await states(), [`active ${before}`, `published ${after}`]);
 				for (const house of [old, young]) {
-					const signed = house.app.signAccessToken(house.claims(id));
+					const signed = await house.app.signAccessToken(house.claims(id));
 					t.equal(kidOf(signed), kidOf(token), "both sign with the old key still");
 					await verify(signed);
 				}
@@ -46,7 +46,7 @@ onEachStore((kind) => {
 				await turn();
 				t.same(await states(), [`retiring ${before}`, `active ${after}`]);
 				for (const house of [old, young]) {
-					const signed = house.app.signAccessToken(house.claims(id));
+					const signed = await house.app.signAccessToken(house.claims(id));
 					t.equal(house.services.keys.signing().algorithm, after, "now both with the new one");
 					await verify(signed);
 					for (const door of [old, young]) {
