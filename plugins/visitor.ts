@@ -37,7 +37,7 @@ export default fp(
 
 		const byAccess = (request: FastifyRequest, token: string): Promise<Session | undefined> =>
 			unlessInvalid(async () => {
-				const principal = await app.verifyAccessToken(request, token);
+				const principal = await app.verifyAccessToken(token);
 				if (tokens.hasExpired(principal) || revocations.has(principal)) return undefined;
 				await app.checkToken(principal, request);
 				return (await sessions.find(principal.sessionId))?.session;
