@@ -16,7 +16,7 @@ const styleHash = createHash("sha256").update(stylesheet).digest("base64");
 
 /**
  * Whether the caller is a browser that shows a page: it asks for HTML (RFC 9110 section 12.5.1) and has no token of its
- * own. Programs, and scripts of pages, do not, and get JSON.
+ * own (a gateway's password may be there). Programs, and scripts of pages, do not, and get JSON.
  */
 export const wantsPage = ({
 	accept,
@@ -24,7 +24,7 @@ export const wantsPage = ({
 }: {
 	accept?: string | undefined;
 	authorization?: string | undefined;
-}): boolean => authorization === undefined && /(^|,)\s*text\/html\s*(;|,|$)/i.test(accept ?? "");
+}): boolean => !/^bearer\b/i.test(authorization ?? "") && /(^|,)\s*text\/html\s*(;|,|$)/i.test(accept ?? "");
 
 /** Sends the browser to another page, by GET (RFC 9110 section 15.4.4). */
 export const seeOther = (location: string): Page => ({ statusCode: 303, headers: { location } });

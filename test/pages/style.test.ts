@@ -83,7 +83,11 @@ t.test("a browser is told from a program by its Accept header, and by having no 
 	t.ok(wantsPage({ accept: "application/json, text/html;q=0.5" }));
 	for (const accept of [undefined, "", "*/*", "application/json", "text/*", "text/htmlx", "x-text/html"])
 		t.notOk(wantsPage({ accept }), String(accept));
-	t.notOk(wantsPage({ accept: chromium, authorization: "Bearer x" }));
+	t.notOk(wantsPage({ accept: chromium, authorization: "bearer x" }));
+	t.ok(
+		wantsPage({ accept: chromium, authorization: "Basic eDp4" }),
+		"a gateway in front may ask for a password of its own",
+	);
 });
 
 t.test("devices have names that their owners recognise", async (t) => {
