@@ -62,7 +62,14 @@ function start({ server, path, tokens, fresh = false }: Load): Sender {
 	const wrk = ["wrk", "-t", "1", "-c", connections, "-d", `${longerThanAnyRound}s`] as const;
 	const [command, words] =
 		generator === "autocannon"
-			? pinned(loadCpu, process.execPath, join(here, "autocannon.ts"), url, connections, JSON.stringify({ tokens, fresh }))
+			? pinned(
+					loadCpu,
+					process.execPath,
+					join(here, "autocannon.ts"),
+					url,
+					connections,
+					JSON.stringify({ tokens, fresh }),
+				)
 			: "one" in tokens
 				? pinned(loadCpu, ...wrk, "-H", `Authorization: Bearer ${tokens.one}`, url)
 				: pinned(loadCpu, ...wrk, "-s", join(here, "rotate.lua"), url, "--", ...list);

@@ -77,9 +77,10 @@ export default fp(
 		app.decorate("authenticate", requires({}));
 
 		function check(request: FastifyRequest, needs: Needs): Promise<void> | undefined {
-			const held = changes.hold();
+			const now = changes.nowMs();
+			const held = changes.hold(now);
 			if (held) return held.then(() => check(request, needs));
-			if (!changes.fresh()) throw new errors.STORE_UNAVAILABLE();
+			if (!changes.fresh(now)) throw new errors.STORE_UNAVAILABLE();
 			const presented = findToken(request, needs.kind ?? "access", needs.locations ?? config.tokenLocations);
 			if (presented === undefined) {
 				if (needs.optional) return undefined;

@@ -41,7 +41,7 @@ export default fp(
 			throw new errors.METHOD_NOT_ALLOWED();
 		});
 	},
-	{ name: "errors", dependencies: ["services", "headers", "pages"] },
+	{ name: "errors", dependencies: ["services", "front", "pages"] },
 );
 
 /**

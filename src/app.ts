@@ -14,7 +14,7 @@ import Fastify, {
 import { describe } from "./error-answers.ts";
 import { errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
-import { type Log, lazyChild } from "./log.ts";
+import { type Log, requestLog } from "./log.ts";
 import type { Services } from "./services.ts";
 
 /** The instance as routes and plugins see it: schemas give the types. */
@@ -48,8 +48,8 @@ const lingerMs = 1_000;
 /** Builds the application over open services. The caller listens, and closes both. */
 export async function buildApp(services: Services): Promise<App> {
 	const app = Fastify({
-		// Not `loggerInstance`: with it Fastify listens to the end of every answer, in order to log it.
-		childLoggerFactory: (_none, bindings) => lazyChild(services.log, bindings),
+		// No `loggerInstance`: with it Fastify listens to the end of every answer, in order to log it. And no
+		// `childLoggerFactory`, whose product is examined for each request: plugins/front.ts gives a request its log.
 		// Refusals and logins are logged where they happen, by the error handler and the routes: a line for every
 		// successful request would cost more than the request, and the gateway has one.
 		logController: new LogController({ disableRequestLogging: true }),
@@ -81,7 +81,8 @@ export async function buildApp(services: Services): Promise<App> {
 		},
 		frameworkErrors: (error, request, reply) => {
 			const { body, headers } = describe(error);
-			request.log.info({ code: body.code, address: request.ip }, "request refused by the router");
+			const log = requestLog(services.log, request.id);
+			log.info({ code: body.code, address: request.ip }, "request refused by the router");
 			const answer = reply as FastifyReply;
 			void answer
 				.code(body.statusCode)

@@ -96,8 +96,8 @@ export function createChanges({
 		lastBeatMs = now;
 	}
 
-	const staleMs = () => {
-		const ageMs = nowMs() - lastGoodMs;
+	const staleMs = (now = nowMs()) => {
+		const ageMs = now - lastGoodMs;
 		return failing || ageMs > frozenMs + pollIntervalMs ? ageMs : 0;
 	};
 
@@ -113,9 +113,12 @@ export function createChanges({
 		/** Asks now, for a process that has just written. */
 		poll,
 
+		/** The clock of `hold` and `fresh`, for a caller that asks both of the same moment. */
+		nowMs,
+
 		/** A promise to wait for before a token is accepted, after this process was frozen; otherwise nothing. */
-		hold(): Promise<void> | undefined {
-			if (nowMs() - lastBeatMs > frozenMs) beat();
+		hold(now = nowMs()): Promise<void> | undefined {
+			if (now - lastBeatMs > frozenMs) beat();
 			return held;
 		},
 
@@ -123,7 +126,7 @@ export function createChanges({
 		reachable: (): boolean => staleMs() === 0,
 
 		/** Whether tokens may be accepted on what is known. */
-		fresh: (): boolean => staleMs() <= maxStalenessSeconds * 1000,
+		fresh: (now = nowMs()): boolean => staleMs(now) <= maxStalenessSeconds * 1000,
 
 		async close(): Promise<void> {
 			clearTimeout(pollTimer);

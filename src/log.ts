@@ -57,29 +57,42 @@ function readable(line: string): string {
 /** Written out, because JSON leaves the controls from U+007F to U+009F as they are, and one of them begins a sequence. */
 const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
-/**
- * A child of the log that is made with its first line. Most requests write none, and making a child for each of them
- * takes as long as checking its token.
- */
-export function lazyChild(parent: Log, bindings: Record<string, unknown>): LazyLog {
-	return Object.assign(Object.create(lazyMethods), { parent, bindings, level: parent.level });
-}
+/** What routes and Fastify use of a log. */
+export type RequestLog = Pick<Log, (typeof methods)[number] | "level">;
 
-const loggerMethods = [
+const methods = [
 	...(["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const),
 	...(["child", "bindings", "isLevelEnabled", "flush"] as const),
 ] as const;
 
-/** What routes and Fastify use of a log. */
-export type LazyLog = Pick<Log, (typeof loggerMethods)[number] | "level">;
+/**
+ * The log of one request: a child that carries the request's id and is made with its first line. Most requests write
+ * none, and making a child for each of them takes as long as checking its token.
+ */
+export function requestLog(parent: Log, reqId: string): RequestLog {
+	return new LazyLog(parent, reqId) as unknown as RequestLog;
+}
 
-/** Each method makes the child first, if there is none. */
-const lazyMethods = Object.fromEntries(
-	loggerMethods.map((name) => [
-		name,
-		function (this: { parent: Log; bindings: Record<string, unknown>; made?: Log }, ...values: unknown[]) {
-			this.made ??= this.parent.child(this.bindings);
+/** The methods stand on the prototype, so that a request pays for one small object. */
+class LazyLog {
+	readonly parent: Log;
+	readonly reqId: string;
+	made: Log | undefined;
+
+	constructor(parent: Log, reqId: string) {
+		this.parent = parent;
+		this.reqId = reqId;
+		this.made = undefined;
+	}
+
+	get level() {
+		return (this.made ?? this.parent).level;
+	}
+}
+for (const name of methods)
+	Object.defineProperty(LazyLog.prototype, name, {
+		value(this: LazyLog, ...values: unknown[]) {
+			this.made ??= this.parent.child({ reqId: this.reqId });
 			return (this.made[name] as (...values: unknown[]) => unknown)(...values);
 		},
-	]),
-);
+	});

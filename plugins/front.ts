@@ -1,0 +1,36 @@
+/**
+ * The first look at every request: it gets its log, its answer gets the standard headers and the request id, and it is
+ * refused where a proxy may have read it otherwise. One hook for all of it, because every request pays for each hook.
+ */
+import type { FastifyBaseLogger, onSendHookHandler } from "fastify";
+import fp from "fastify-plugin";
+import { assertOneReading, hasUnclearEnd } from "../src/framing.ts";
+import { standardHeaders } from "../src/headers.ts";
+import { requestLog } from "../src/log.ts";
+
+export default fp(
+	async (app) => {
+		const { log, readiness } = app.services;
+		const always = Object.entries(standardHeaders);
+		app.addHook("onRequest", (request, reply, done) => {
+			request.log = requestLog(log, request.id) as FastifyBaseLogger;
+			reply.log = request.log;
+			for (const [name, value] of always) reply.header(name, value);
+			reply.header("x-request-id", request.id);
+			// Keep-alive clients move to another replica while this one still serves them.
+			if (readiness.isDraining() || hasUnclearEnd(request.raw)) reply.header("connection", "close");
+			assertOneReading(request.raw);
+			done();
+		});
+		// The answers that wait, for a hash, may have begun before the drain did. The others need no second look.
+		app.addHook("onRoute", (route) => {
+			if (route.schema?.body === undefined) return;
+			const close: onSendHookHandler = (_request, reply, payload, done) => {
+				if (readiness.isDraining()) reply.header("connection", "close");
+				done(null, payload);
+			};
+			route.onSend = [close, ...[route.onSend ?? []].flat()];
+		});
+	},
+	{ name: "front", dependencies: ["services"] },
+);
