@@ -56,22 +56,11 @@ export const shown = ({ median, lowerQuartile, upperQuartile }: Summary, digits 
 
 const warmUpRounds = 4;
 
-/**
- * Measures all sides once a round, in an order that turns around each time, so that a drift of the machine hits all of
- * them alike. The first rounds do not count: a process that has just started takes seconds until V8 has compiled what is hot.
- */
-export async function interleave<Side extends string>(
-	rounds: number,
-	sides: Record<Side, () => Promise<number>>,
-	tick: () => void,
-	beforeRound: () => Promise<void> = async () => {},
-): Promise<Record<Side, number>[]> {
-	const names = Object.keys(sides) as Side[];
-	const results: Record<Side, number>[] = [];
+/** The first rounds do not count: a process that has just started takes seconds until V8 has compiled what is hot. */
+export async function repeat<Result>(rounds: number, once: () => Promise<Result>, tick: () => void): Promise<Result[]> {
+	const results: Result[] = [];
 	for (let round = -warmUpRounds; round < rounds; round++) {
-		await beforeRound();
-		const result = {} as Record<Side, number>;
-		for (const name of round % 2 === 0 ? names : names.toReversed()) result[name] = await sides[name]();
+		const result = await once();
 		if (round >= 0) results.push(result);
 		tick();
 	}

@@ -2,7 +2,7 @@
  * `npm run bench [-- FIGURE…] [--rounds N]`: measures, prints a table, writes bench/results/latest.json.
  * A missed bar is a result and ends with 0; only a measurement that broke ends with 1.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -26,32 +26,36 @@ if (unknown.length > 0 || (rounds !== undefined && !(Number.isInteger(rounds) &&
 }
 
 const conditions = {
-	date: new Date().toISOString(),
 	node: process.version,
 	processor: `${cpus()[0]?.model ?? "unknown"}, ${cpus().length} cores`,
 	load: `${generator}, ${canPin ? "on another core than the server" : "not bound to a core"}`,
 	// What others do on this machine: it should be near 0.
 	loadAverageBefore: loadavg()[0],
 };
-const begin = performance.now();
-const rows: Row[] = [];
+const folder = join(import.meta.dirname, "results");
+const file = join(folder, "latest.json");
+mkdirSync(folder, { recursive: true });
 for (const figure of figures) {
 	if (positionals.length > 0 && !positionals.includes(figure.name)) continue;
 	const count = rounds ?? figure.rounds;
 	process.stderr.write(`${figure.name}, ${count} rounds: `);
-	rows.push(...(await figure.run(count, () => process.stderr.write("."))));
+	const begin = performance.now();
+	const rows = await figure.run(count, () => process.stderr.write("."));
 	process.stderr.write("\n");
+	const minutes = Number(((performance.now() - begin) / 60_000).toFixed(1));
+	const measured = { ...conditions, date: new Date().toISOString(), loadAverageAfter: loadavg()[0], minutes, rows };
+	writeFileSync(file, `${JSON.stringify({ ...latest(), [figure.name]: measured }, null, "\t")}\n`);
 }
-
-const minutes = ((performance.now() - begin) / 60_000).toFixed(1);
-console.log(`\n${table(rows)}\n`);
-const circumstances = { ...conditions, loadAverageAfter: loadavg()[0] };
-const listed = Object.entries(circumstances).map((pair) => pair.join(": "));
+const all = latest();
+console.log(`\n${table(names.flatMap((name) => all[name]?.rows ?? []))}\n`);
+const listed = Object.entries({ ...conditions, loadAverageAfter: loadavg()[0] }).map((pair) => pair.join(": "));
 console.log(`Medians, in brackets the quartiles. ${listed.join("; ")}.`);
-const folder = join(import.meta.dirname, "results");
-mkdirSync(folder, { recursive: true });
-writeFileSync(join(folder, "latest.json"), `${JSON.stringify({ ...circumstances, minutes, rows }, null, "\t")}\n`);
-console.log(`Took ${minutes} minutes. The values of every round: bench/results/latest.json`);
+console.log("Figures that were not measured now are the last ones known. Every round: bench/results/latest.json");
+
+/** What is known of each figure: those that are measured now take the place of their own earlier ones only. */
+function latest(): Record<string, { rows: Row[] }> {
+	return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Record<string, { rows: Row[] }>) : {};
+}
 
 /** Markdown, readable as it stands. */
 function table(all: readonly Row[]): string {

@@ -1,6 +1,7 @@
 /** A login flood, six times of what two cores can hash: how many good logins come through, and who else suffers. */
-import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Answer, Stream } from "../caller.ts";
+import { type Caller, startCaller } from "../caller-process.ts";
 import { type Figure, quantile, type Row } from "../measure.ts";
 import { gatehouseEnvironment, password, type Server, startServer, temporaryFolder } from "../processes.ts";
 
@@ -9,14 +10,9 @@ const probesPerSecond = 50;
 const seconds = 20;
 const callersWaitMs = 5000;
 const cost = 12;
+const rawSeconds = 5;
+const warmUpSeconds = 5;
 const users = Array.from({ length: 20 }, (_, index) => `user${index}`);
-
-interface Answer {
-	/** 0 where the caller gave up, -1 where the connection broke. */
-	status: number;
-	milliseconds: number;
-	body: string;
-}
 
 interface FloodResult {
 	rawBefore: number;
@@ -29,103 +25,72 @@ interface FloodResult {
 	shedP99: number;
 	idleP99: number;
 	floodP99: number;
+	callerCpuSeconds: number;
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
+const post = (name: string) => {
+	const body = new URLSearchParams({ username: name, password }).toString();
+	const head = "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded";
+	return `${head}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+};
 
-/** One request, from the call to the last byte of the answer. */
-function call(url: string, { token, body }: { token?: string; body?: string }): Promise<Answer> {
-	const { promise, resolve } = Promise.withResolvers<Answer>();
-	const begin = performance.now();
-	const settle = (status: number, text = "") =>
-		resolve({ status, milliseconds: performance.now() - begin, body: text });
-	const headers = {
-		...(token ? { authorization: `Bearer ${token}` } : {}),
-		...(body ? { "content-type": "application/x-www-form-urlencoded" } : {}),
-	};
-	const signal = AbortSignal.timeout(callersWaitMs);
-	const one = request(url, { agent, method: body ? "POST" : "GET", headers, signal }, (response) => {
-		let text = "";
-		response.setEncoding("utf8");
-		response.on("data", (chunk) => {
-			text += chunk;
-		});
-		response.on("end", () => settle(response.statusCode ?? -1, text));
-		response.on("error", () => settle(signal.aborted ? 0 : -1));
+const get = (token: string) => `GET /protected HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+
+/** One login with time to spare; answers its token, and nothing where it was refused. */
+async function logIn({ url }: Server): Promise<string | undefined> {
+	const answer = await fetch(`${url}/login`, {
+		method: "POST",
+		body: new URLSearchParams({ username: users[0] ?? "", password }),
 	});
-	one.on("error", () => settle(signal.aborted ? 0 : -1));
-	one.end(body);
-	return promise;
+	const { access_token: token } = (await answer.json()) as { access_token?: string };
+	return token;
 }
 
-/** Calls at fixed times, whatever becomes of the calls before (open loop). */
-async function openLoop<Result>(
-	perSecond: number,
-	forSeconds: number,
-	make: (index: number) => Promise<Result>,
-): Promise<Result[]> {
-	const begin = performance.now();
-	const calls: Promise<Result>[] = [];
-	for (let index = 0; index < perSecond * forSeconds; index++) {
-		const waitMs = begin + (index * 1000) / perSecond - performance.now();
-		if (waitMs > 0) await sleep(waitMs);
-		calls.push(make(index));
-	}
-	return Promise.all(calls);
-}
-
-const login = (server: Server, name: string) =>
-	call(`${server.url}/login`, { body: new URLSearchParams({ username: name, password }).toString() });
-
-async function floodOnce(server: Server, stored: string, tick: () => void): Promise<FloodResult> {
-	const raw = () => server.ask<number>("rawHashesPerSecond", { stored, password, seconds: 5 });
-	const probe = (token: string) => () => call(`${server.url}/protected`, { token });
+async function floodOnce(server: Server, stored: string, caller: Caller, tick: () => void): Promise<FloodResult> {
+	const raw = () => server.ask<number>("rawHashesPerSecond", { stored, password, seconds: rawSeconds });
+	const token = (await logIn(server)) ?? "";
+	const probes: Stream = { perSecond: probesPerSecond, requests: [get(token)] };
+	const logins: Stream = { perSecond: loginsPerSecond, requests: users.map(post) };
+	const call = (streams: Stream[], forSeconds: number) =>
+		caller.call({ port: Number(new URL(server.url).port), seconds: forSeconds, callersWaitMs, streams });
 	const p99 = (answers: Answer[]) => {
 		const failed = answers.find(({ status }) => status !== 200);
-		if (failed) throw new Error(`/protected answered ${failed.status} ${failed.body}`);
+		if (failed) throw new Error(`/protected answered ${failed.status}`);
 		return quantile(
 			answers.map(({ milliseconds }) => milliseconds),
 			0.99,
 		);
 	};
 
-	const { access_token: token } = JSON.parse((await login(server, users[0] ?? "")).body) as { access_token: string };
-	await openLoop(probesPerSecond, 5, probe(token));
-	const idleP99 = p99(await openLoop(probesPerSecond, seconds, probe(token)));
+	await call([probes], warmUpSeconds);
+	const idleP99 = p99((await call([probes], seconds)).answers);
 	tick();
 	const rawBefore = await raw();
 	tick();
-
-	const begin = performance.now();
-	let lastGoodMs = seconds * 1000;
-	const [answers, probes] = await Promise.all([
-		openLoop(loginsPerSecond, seconds, async (index) => {
-			const answer = await login(server, users[index % users.length] ?? "");
-			if (answer.status === 200) lastGoodMs = Math.max(lastGoodMs, performance.now() - begin);
-			return answer;
-		}),
-		openLoop(probesPerSecond, seconds, probe(token)),
-	]);
+	const { answers, cpuSeconds } = await call([probes, logins], seconds);
 	tick();
 	// The work of callers who gave up may still go on.
 	await sleep(callersWaitMs);
-	for (let waiting = true; waiting; ) waiting = (await login(server, users[0] ?? "")).status !== 200;
+	while ((await logIn(server)) === undefined);
 	const rawAfter = await raw();
 	tick();
 
-	const count = (status: number) => answers.filter((answer) => answer.status === status).length;
-	const shed = answers.filter((answer) => answer.status === 503).map(({ milliseconds }) => milliseconds);
+	const ours = answers.filter(({ stream }) => stream === 1);
+	const count = (status: number) => ours.filter((answer) => answer.status === status).length;
+	const lastGoodMs = Math.max(...ours.filter(({ status }) => status === 200).map(({ atMs }) => atMs));
+	const shed = ours.filter(({ status }) => status === 503).map(({ milliseconds }) => milliseconds);
 	return {
 		rawBefore,
 		rawAfter,
-		goodPerSecond: count(200) / (lastGoodMs / 1000),
+		goodPerSecond: count(200) / (Math.max(lastGoodMs, seconds * 1000) / 1000),
 		good: count(200),
 		shed: shed.length,
 		gaveUp: count(0),
-		lost: answers.length - count(200) - count(503) - count(0),
+		lost: ours.length - count(200) - count(503) - count(0),
 		shedP99: quantile(shed, 0.99),
 		idleP99,
-		floodP99: p99(probes),
+		floodP99: p99(answers.filter(({ stream }) => stream === 0)),
+		callerCpuSeconds: cpuSeconds,
 	};
 }
 
@@ -142,12 +107,14 @@ export const flood: Figure = {
 	rounds: 3,
 	async run(rounds, tick) {
 		const { server, stored } = await floodServer("gatehouse.ts", gatehouseEnvironment(temporaryFolder()));
+		const caller = startCaller();
 		const ours: FloodResult[] = [];
-		for (let round = 0; round < rounds; round++) ours.push(await floodOnce(server, stored, tick));
+		for (let round = 0; round < rounds; round++) ours.push(await floodOnce(server, stored, caller, tick));
 		await server.stop();
 		const other = await floodServer("plain.ts", {});
-		const plain = await floodOnce(other.server, other.stored, tick);
+		const plain = await floodOnce(other.server, other.stored, caller, tick);
 		await other.server.stop();
+		await caller.stop();
 		return rows(ours, plain);
 	},
 };
