@@ -33,9 +33,9 @@ declare module "fastify" {
 		/** Where the token was: answers go the same way. */
 		tokenLocation: TokenLocation | null;
 		/** The refresh token that a guard has let through: what `refresh.renew` takes. */
-		presentedRefresh: PresentedRefresh | null;
+		presentedRefresh?: PresentedRefresh;
 		/** Set by the guard; read `principal` instead. */
-		verifiedPrincipal: Principal | null;
+		verifiedPrincipal?: Principal;
 	}
 }
 
@@ -43,17 +43,16 @@ export default fp(
 	async (app) => {
 		const { changes, clock, config, csrf, refresh, revocations, tokens } = app.services;
 		app.decorateRequest("tokenLocation", null);
-		app.decorateRequest("presentedRefresh", null);
-		app.decorateRequest("verifiedPrincipal", null);
+		// The other two are not decorated: Fastify would set them on every request, also on those without a guard.
 		app.decorateRequest("principal", {
 			getter() {
-				if (this.verifiedPrincipal === null)
+				if (this.verifiedPrincipal === undefined)
 					throw new Error("request.principal needs app.authenticate or app.requires() as the route's preHandler");
 				return this.verifiedPrincipal;
 			},
 		});
 		app.decorateRequest("findPrincipal", function (this: FastifyRequest) {
-			return this.verifiedPrincipal ?? undefined;
+			return this.verifiedPrincipal;
 		});
 
 		const requires = (asked: Needs): Guard => {

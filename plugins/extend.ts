@@ -33,7 +33,7 @@ declare module "fastify" {
 		/** The user behind the token, loaded when first asked for, once a request. Rejects with INVALID_TOKEN where there is none. */
 		currentUser(): Promise<CurrentUser>;
 		/** Set by `currentUser`; call that instead. */
-		loadedUser: Promise<CurrentUser> | null;
+		loadedUser?: Promise<CurrentUser>;
 	}
 }
 
@@ -66,7 +66,6 @@ export default fp(
 			if (loader) throw new Error("app.loadUser was called twice: there is one current user");
 			loader = load;
 		});
-		app.decorateRequest("loadedUser", null);
 		app.decorateRequest("currentUser", function (this: FastifyRequest) {
 			this.loadedUser ??= load(this.principal);
 			return this.loadedUser;

@@ -36,7 +36,7 @@ export default async function refreshRoute(app: App) {
 		},
 		handler: async (request, reply) => {
 			// The guard above lets nothing else through.
-			if (request.presentedRefresh === null) throw new errors.INVALID_TOKEN();
+			if (request.presentedRefresh === undefined) throw new errors.INVALID_TOKEN();
 			const renewed = await refresh.renew(request.presentedRefresh, app.extraClaims);
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
 			const answer = await reply.giveTokens({ ...renewed, fresh: false, refresh: true, delivery });
