@@ -133,7 +133,7 @@ function rows(ours: FloodResult[], plain: FloodResult): Row[] {
 			measured: median(share).toFixed(2),
 			bar: "at least 0.95",
 			met: median(share) >= 0.95,
-			detail: `${shares}; ${median((result) => result.goodPerSecond).toFixed(1)} of ${median((result) => (result.rawBefore + result.rawAfter) / 2).toFixed(1)} a second; ${ours.map(counts).join(" / ")}`,
+			detail: `${shares}; ${median((result) => result.goodPerSecond).toFixed(1)} of ${median((result) => (result.rawBefore + result.rawAfter) / 2).toFixed(1)} a second; ${ours.map(counts).join(" / ")}; the callers took ${((100 * median((result) => result.callerCpuSeconds)) / seconds).toFixed(0)} % of a core`,
 			data: ours,
 		},
 		{
