@@ -49,6 +49,10 @@ export async function takeTurns<Side extends string>(sides: Record<Side, Load>):
 	return cpu;
 }
 
+/** The same for one side alone, for what cannot take turns within one process. */
+export const microsecondsPerRequest = async (server: Server, load: Omit<Load, "server">): Promise<number> =>
+	(await takeTurns({ alone: { server, ...load } })).alone;
+
 interface Sender {
 	child: ChildProcess;
 	output: Promise<string>;

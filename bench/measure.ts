@@ -67,6 +67,26 @@ export async function repeat<Result>(rounds: number, once: () => Promise<Result>
 	return results;
 }
 
+/**
+ * Measures all sides once a round, in an order that turns around each time, so that a drift of the machine hits all of
+ * them alike: for sides that cannot take turns of 50 ms (`takeTurns` in load.ts).
+ */
+export const interleave = <Side extends string>(
+	rounds: number,
+	sides: Record<Side, () => Promise<number>>,
+	tick: () => void,
+): Promise<Record<Side, number>[]> => {
+	const names = Object.keys(sides) as Side[];
+	let backwards = false;
+	const once = async () => {
+		const result = {} as Record<Side, number>;
+		for (const name of backwards ? names.toReversed() : names) result[name] = await sides[name]();
+		backwards = !backwards;
+		return result;
+	};
+	return repeat(rounds, once, tick);
+};
+
 /** The row of a ratio that has an upper bar. */
 export function ratioRow(figure: string, ratios: readonly number[], bar: number, detail: string, data: unknown): Row {
 	const summary = summarize(ratios);

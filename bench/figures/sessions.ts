@@ -153,7 +153,7 @@ const revocations: Figure = {
 			const server = await open("sqlite");
 			const file = join(temporaryFolder(), "token.txt");
 			writeFileSync(file, await server.ask<string>("accessToken"));
-			const load = () => microsecondsPerRequest(server, { path: "/protected", tokens: file, seconds: 1 });
+			const load = () => microsecondsPerRequest(server, { path: "/protected", tokens: { file } });
 			await load();
 			const before = await server.ask<number>("heapBytes");
 			if ((await server.ask<number>("revoke", { count: revoked })) !== revoked)
