@@ -120,6 +120,10 @@ export default fp(
 
 		/** Only now, when everything has passed, is anybody known: a handler never sees a token that was refused. */
 		function letIn(request: FastifyRequest, principal: Principal, { location }: FoundToken): void {
+			const before = request.verifiedPrincipal;
+			// Two guards that look in different places: what one of them asked of a person would count for another one.
+			if (before !== undefined && (before.id !== principal.id || before.sessionId !== principal.sessionId))
+				throw new errors.TWO_CREDENTIALS();
 			request.tokenLocation = location;
 			request.verifiedPrincipal = principal;
 		}

@@ -67,7 +67,11 @@ export default fp(
 			loader = load;
 		});
 		app.decorateRequest("currentUser", function (this: FastifyRequest) {
-			this.loadedUser ??= load(this.principal);
+			if (this.loadedUser === undefined) {
+				this.loadedUser = load(this.principal);
+				// Who awaits it hears of a failure; a handler that asks early and awaits late must not end the process by it.
+				this.loadedUser.catch(() => {});
+			}
 			return this.loadedUser;
 		});
 		async function load(principal: Principal): Promise<CurrentUser> {

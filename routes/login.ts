@@ -16,7 +16,8 @@ const Login = Type.Object(
 		password: Type.String(),
 		delivery: Type.Optional(
 			Type.Union([Type.Literal("body"), Type.Literal("cookie")], {
-				description: "Where the tokens go: into the answer, or into cookies where TOKEN_LOCATIONS has them",
+				description:
+					"Where the tokens go: into the answer, or into cookies where TOKEN_LOCATIONS has them; cookies where it has nothing else",
 			}),
 		),
 		next: Type.Optional(Type.String({ description: "For browsers: where a good login leads to" })),
@@ -28,6 +29,8 @@ export default async function login(app: App) {
 	const { config, credentials } = app.services;
 	const { redirectHosts } = config;
 	const cookies = config.tokenLocations.includes("cookie");
+	// Where only cookies count, no guarded route would take a token out of a body.
+	const usualDelivery = config.tokenLocations.includes("header") ? "body" : "cookie";
 
 	app.post("/login", {
 		config: { access: "public", refusalPage },
@@ -56,7 +59,7 @@ export default async function login(app: App) {
 			},
 		},
 		handler: async (request, reply) => {
-			const { username, password, delivery = "body", next } = request.body;
+			const { username, password, delivery = usualDelivery, next } = request.body;
 			if (delivery === "cookie" && !cookies)
 				throw new errors.VALIDATION_FAILED("body/delivery: cookies are off (TOKEN_LOCATIONS)");
 			const device = { userAgent: request.headers["user-agent"], address: request.ip };

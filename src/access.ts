@@ -19,7 +19,7 @@ export interface Needs {
 	fresh?: boolean;
 	/** Seconds for which the password counts as given. */
 	maxAge?: number;
-	/** Lets requests without any token through as well; a bad token is still refused. */
+	/** Lets requests without any token through as well, so it can ask for nothing else; a bad token is still refused. */
 	optional?: boolean;
 	/** Which kind of token; `access` unless said otherwise. */
 	kind?: TokenKind;
@@ -46,6 +46,8 @@ export function impossible(needs: Needs): string | undefined {
 	if (locations.length === 0) return "locations is empty: no token could ever come";
 	const unknown = locations.find((location) => !tokenLocations.includes(location));
 	if (unknown !== undefined) return `there is no location ${unknown}, only ${tokenLocations.join(", ")}`;
+	if (needs.optional && (permissions.length > 0 || fresh || needs.maxAge !== undefined))
+		return "optional lets everybody in: permissions, fresh and maxAge need a guard that does not";
 	if (kind !== "access" && permissions.length > 0) return "a refresh token carries no permissions";
 	if (kind !== "access" && fresh) return "a refresh token is never fresh";
 	return undefined;
@@ -63,17 +65,19 @@ export const needsOf = (preHandlers: unknown): Needs[] =>
  */
 export function disagreement(declared: Access | undefined, guards: readonly Needs[]): string | undefined {
 	if (declared === undefined) return "declares no config.access: public, authenticated or a permission";
-	const needed = guards.flatMap(({ permissions = [] }) => permissions);
+	const asksForPermission = guards.some(({ permissions = [] }) => permissions.length > 0);
 	// A guard that lets everybody through only looks who is there: such a route is open, and has to say so.
 	const isOpen = guards.every(({ optional }) => optional);
 	if (declared === "public") {
 		if (!isOpen) return "is declared public, yet has a guard";
-		return needed.length === 0 ? undefined : "is declared public, yet a guard asks for a permission";
+		return asksForPermission ? "is declared public, yet a guard asks for a permission" : undefined;
 	}
 	if (guards.length === 0)
 		return `is declared ${declared}, yet has no guard: add preHandler: app.authenticate or app.requires({ permissions })`;
 	if (isOpen) return `is declared ${declared}, yet its guard is optional: that is public`;
 	if (declared === "authenticated")
-		return needed.length === 0 ? undefined : "is declared authenticated, yet a guard asks for a permission";
+		return asksForPermission ? "is declared authenticated, yet a guard asks for a permission" : undefined;
+	// Not those of an optional guard: who shows it nothing gets past it.
+	const needed = guards.flatMap(({ optional, permissions = [] }) => (optional ? [] : permissions));
 	return needed.includes(declared) ? undefined : `is declared ${declared}, yet no guard asks for that permission`;
 }

@@ -30,8 +30,8 @@ export const catalogue = {
 	},
 	TWO_CREDENTIALS: {
 		statusCode: 400,
-		message: "Send the token in one place: the Authorization header or the form",
-		doc: "A token came in the Authorization header and another one in the form (RFC 6750 section 2).",
+		message: "Send one token, in one place: the Authorization header or the form",
+		doc: "Two tokens came: one in the Authorization header and one in the form, both kinds in a form that takes either, or different ones for two guards of a route (RFC 6750 section 2).",
 	},
 	INVALID_USERNAME: {
 		statusCode: 400,

@@ -23,7 +23,7 @@ export interface PresentingRequest {
  * The token of a request. One that the caller wrote itself, in the header or the form, goes before a cookie, which a
  * browser adds; two of those are refused.
  *
- * @param kind of `either`, a form or cookies that hold both are read for the refresh token: it outlives the other.
+ * @param kind of `either`, cookies that hold both are read for the refresh token, because it outlives the other.
  * @throws TWO_CREDENTIALS, INVALID_TOKEN where the header cannot be read, MALFORMED_REQUEST where a cookie came twice
  */
 export function findToken(
@@ -35,8 +35,10 @@ export function findToken(
 		request.headers.cookie !== undefined && locations.includes("cookie") ? request.cookieTokens() : {};
 	const cookies = cookieTokens.access !== undefined || cookieTokens.refresh !== undefined;
 	const header = locations.includes("header") ? bearerToken(request.headers.authorization) : undefined;
-	const form = locations.includes("form") ? pick(formTokens(request.body), kind) : undefined;
-	if (header !== undefined && form !== undefined) throw new errors.TWO_CREDENTIALS();
+	const formTokens = locations.includes("form") ? tokensOfForm(request.body) : {};
+	const form = pick(formTokens, kind);
+	const two = kind === "either" && formTokens.access !== undefined && formTokens.refresh !== undefined;
+	if (two || (header !== undefined && form !== undefined)) throw new errors.TWO_CREDENTIALS();
 	if (header !== undefined) {
 		// An access token has dots, a refresh token has none.
 		const told = header.includes(".") ? "access" : "refresh";
@@ -57,7 +59,7 @@ function pick(
 }
 
 /** The fields of a posted form, or members of JSON (RFC 6750 section 2.2). */
-function formTokens(body: unknown): { access?: string; refresh?: string } {
+function tokensOfForm(body: unknown): { access?: string; refresh?: string } {
 	const { access_token: access, refresh_token: refresh } = (body ?? {}) as Record<string, unknown>;
 	return {
 		...(typeof access === "string" ? { access } : {}),

@@ -67,7 +67,7 @@ t.test("a route that does not agree with its guards stops the start, and the mes
 		[
 			"a permission, with a guard that lets everybody through",
 			(app) => {
-				const preHandler = app.requires({ optional: true, permissions: ["users:read"] });
+				const preHandler = app.requires({ optional: true });
 				app.get("/open", { config: { access: "users:read" }, preHandler }, handler);
 			},
 			/GET \/open is declared users:read, yet its guard is optional/,
@@ -134,7 +134,9 @@ t.test("the table of declarations and guards", async (t) => {
 		["users:read", [refresh], false],
 		["users:read", [optional], false],
 		["users:read", [{ ...optional, ...read }], false],
-		["users:read", [any, { ...optional, ...read }], true],
+		["users:read", [any, { ...optional, ...read }], false],
+		["users:read", [optional, read], true],
+		["users:read", [{ ...optional, ...read }, any, read], true],
 		[undefined, [], false],
 		[undefined, [any], false],
 		["public", [], true],

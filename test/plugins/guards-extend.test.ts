@@ -1,4 +1,5 @@
 /** What an author adds to tokens: claims when one is made, checks when one is verified, and the user behind one. */
+import { setImmediate } from "node:timers/promises";
 import t, { type Test } from "tap";
 import type { App } from "../../src/app.ts";
 import { errors } from "../../src/errors.ts";
@@ -241,6 +242,25 @@ t.test("a token whose user the loader does not find is 401, and only where a han
 	t.match(lastLine(), { reason: `app.loadUser found nobody for ${id}` });
 	t.equal((await get("/protected", access_token)).statusCode, 200);
 	t.throws(() => app.loadUser(() => undefined), { message: /loadUser was called twice/ });
+});
+
+t.test("a handler that asks for the user early and awaits it late ends no process where there is nobody", async (t) => {
+	const unhandled: unknown[] = [];
+	const note = (reason: unknown) => unhandled.push(reason);
+	process.on("unhandledRejection", note);
+	t.teardown(() => process.off("unhandledRejection", note));
+	const { get, mint, claims, id } = await open(t, (app) => {
+		app.loadUser(() => undefined);
+		app.get("/late", { config: { access: "authenticated" }, preHandler: app.authenticate }, async (request) => {
+			const user = request.currentUser();
+			// Node tells of a rejection that nobody heard when the promises of this turn are done.
+			await setImmediate();
+			return await user;
+		});
+	});
+	const answer = await get("/late", mint(claims(id)));
+	t.match([answer.statusCode, answer.json().code], [401, "INVALID_TOKEN"], "and the request is refused all the same");
+	t.same(unhandled, []);
 });
 
 t.test("without a loader, currentUser is a fault of the route and says what is missing", async (t) => {

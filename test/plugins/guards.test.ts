@@ -1,9 +1,11 @@
 /** Every option of `app.requires`: what it lets through, how it refuses, and what it refuses to be at a start. */
+import type { FastifyRequest } from "fastify";
 import t from "tap";
 import type { Needs } from "../../src/access.ts";
 import type { App } from "../../src/app.ts";
 import { cookieNames } from "../../src/cookies.ts";
 import { form, testApp } from "../support/app.ts";
+import { beginSession } from "../support/sessions.ts";
 
 interface Pair {
 	access_token: string;
@@ -170,6 +172,9 @@ t.test("a guard that can never do what it says refuses the start, and says why",
 		[{ maxAge: Number.NaN }, /maxAge is a number of seconds/],
 		[{ maxAge: 1.5 }, /maxAge is a number of seconds/],
 		[{ maxAge: "300" }, /maxAge is a number of seconds/],
+		[{ optional: true, permissions: ["users:read"] }, /optional lets everybody in/],
+		[{ optional: true, fresh: true }, /optional lets everybody in/],
+		[{ optional: true, maxAge: 0 }, /optional lets everybody in/],
 		[{ freshh: true }, /there is no option freshh/],
 		[{ permision: ["users:read"] }, /there is no option permision/],
 	];
@@ -180,8 +185,41 @@ t.test("a guard that can never do what it says refuses the start, and says why",
 		{ message: /^app\.requires\(\{"locations":\[\]\}\): / },
 		"it is named",
 	);
+	t.doesNotThrow(() => app.requires({ optional: true, fresh: false, permissions: [] }));
 	for (const [, , needs] of guarded) t.doesNotThrow(() => app.requires(needs), JSON.stringify(needs));
 	t.doesNotThrow(() => app.requires({ kind: "refresh", fresh: false, permissions: [], maxAge: 0 }));
+});
+
+t.test("two guards of one route that find different sessions are 400, whoever may do more", async (t) => {
+	const readers = { permissions: ["users:read"], locations: ["header"] } as const;
+	const two = await testApp(t, {
+		extend: (app) => {
+			const cookie = app.requires({ locations: ["cookie"] });
+			const handler = async (request: FastifyRequest) => ({ who: request.principal.id });
+			app.get("/both", { config: { access: "users:read" }, preHandler: [app.requires(readers), cookie] }, handler);
+			const look = app.requires({ optional: true, locations: ["header"] });
+			app.get("/look", { config: { access: "authenticated" }, preHandler: [look, cookie] }, handler);
+		},
+	});
+	const bob = await beginSession(two, await two.addUser("bob"));
+	const { id: rootId } = await two.services.users.getByName("root");
+	const root = await beginSession(two, rootId);
+	const elsewhere = await beginSession(two, rootId);
+	const ask = (url: string, header: string, inCookie: string) =>
+		two.app.inject({
+			url,
+			headers: { authorization: `Bearer ${header}`, cookie: `${cookieNames.access}=${inCookie}` },
+		});
+	for (const url of ["/both", "/look"]) {
+		t.same((await ask(url, root.access, root.access)).json(), { who: rootId }, `${url}: one session twice is one`);
+		for (const [what, cookie] of [
+			["another account", bob],
+			["another session", elsewhere],
+		] as const) {
+			const answer = await ask(url, root.access, cookie.access);
+			t.match([answer.statusCode, answer.json().code], [400, "TWO_CREDENTIALS"], `${url}: ${what}`);
+		}
+	}
 });
 
 t.test("a guard is what it was when it was made", async (t) => {

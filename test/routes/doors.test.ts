@@ -133,6 +133,12 @@ t.test("B03: a token in the header and another in the form is 400, whichever the
 		const answer = await send(house, "POST", url, { token, fields });
 		t.match(answer.json(), { statusCode: 400, code: "TWO_CREDENTIALS" }, `${url} with ${Object.keys(fields)}`);
 	}
+	for (const url of ["/logout", "/logout/all"])
+		for (const fields of [pair, { access_token, refresh_token: "garbage" }]) {
+			const { access_token, refresh_token } = fields;
+			const answer = await send(house, "POST", url, { fields: { access_token, refresh_token } });
+			t.match(answer.json(), { statusCode: 400, code: "TWO_CREDENTIALS" }, `${url} with both kinds in the form`);
+		}
 	for (const url of ["/refresh", "/logout", "/logout/all"]) {
 		const answer = await send(house, "POST", `${url}?access_token=${access_token}`, { fields: { refresh_token } });
 		t.equal(answer.statusCode, 400, `${url} with a query`);

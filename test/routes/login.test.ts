@@ -178,3 +178,13 @@ onEachStore((kind) => {
 		t.equal((await login(" zoë.ångström")).statusCode, 400, "nothing is trimmed");
 	});
 });
+
+t.test("where only cookies count, a login gives cookies unless it is told otherwise", async (t) => {
+	const { app, login, get } = await testApp(t, { settings: { TOKEN_LOCATIONS: "cookie" } });
+	const answer = await login("root");
+	t.equal(answer.statusCode, 200);
+	t.equal(answer.json().access_token, undefined, "no route would take it out of a body");
+	const cookie = (answer.cookies as { name: string; value: string }[]).map(({ name, value }) => `${name}=${value}`);
+	t.equal((await app.inject({ url: "/protected", headers: { cookie: cookie.join("; ") } })).statusCode, 200);
+	t.equal((await get("/protected", "x")).json().code, "AUTHENTICATION_REQUIRED", "a header is not looked at");
+});
