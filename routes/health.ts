@@ -5,7 +5,7 @@ import type { App } from "../src/app.ts";
 const Live = Type.Object({ status: Type.Literal("ok") }, { additionalProperties: false });
 const Ready = Type.Object(
 	{
-		status: Type.String({ description: "ok, degraded, draining or stale" }),
+		status: Type.String({ description: "ok, degraded, draining, stale or no-signing-key" }),
 		store: Type.String({ description: "up or down" }),
 	},
 	{ additionalProperties: false },

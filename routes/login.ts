@@ -55,6 +55,7 @@ export default async function login(app: App) {
 					"UNSUPPORTED_MEDIA_TYPE",
 					"BUSY",
 					"STORE_UNAVAILABLE",
+					"NO_SIGNING_KEY",
 				),
 			},
 		},

@@ -31,6 +31,7 @@ export default async function reauthenticate(app: App) {
 					"UNSUPPORTED_MEDIA_TYPE",
 					"BUSY",
 					"STORE_UNAVAILABLE",
+					"NO_SIGNING_KEY",
 				),
 			},
 		},

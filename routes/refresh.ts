@@ -31,6 +31,7 @@ export default async function refreshRoute(app: App) {
 					"CSRF_TOKEN_MISMATCH",
 					"PAYLOAD_TOO_LARGE",
 					"UNSUPPORTED_MEDIA_TYPE",
+					"NO_SIGNING_KEY",
 				),
 			},
 		},

@@ -185,6 +185,12 @@ export const catalogue = {
 		doc: "The database did not answer in time, or revocations are older than REVOCATION_MAX_STALENESS_SECONDS.",
 		retryAfter: 2,
 	},
+	NO_SIGNING_KEY: {
+		statusCode: 503,
+		message: "This process cannot sign tokens now, try again soon",
+		doc: "SECRET of this process does not open the key that is active in the store: it was not restarted with the others when SECRET changed. /readyz says so as well; another replica can answer.",
+		retryAfter: 2,
+	},
 } as const satisfies Record<string, CatalogueEntry>;
 
 /** A code of the catalogue. */

@@ -1,17 +1,18 @@
 /** Whether this process should get traffic. Answered from memory: probes never ask the store. */
 import type { Changes } from "./changes.ts";
+import type { Keys } from "./keys/keys.ts";
 
 /** The answer of /readyz. `degraded` still serves: verification goes on with what is known. */
 export interface Readiness {
 	ready: boolean;
-	status: "ok" | "degraded" | "draining" | "stale";
+	status: "ok" | "degraded" | "draining" | "stale" | "no-signing-key";
 	store: "up" | "down";
 }
 
 export type ReadinessService = ReturnType<typeof createReadiness>;
 
 /** Builds the service over what is known of the store. */
-export function createReadiness({ changes }: { changes: Changes }) {
+export function createReadiness({ changes, keys }: { changes: Changes; keys: Pick<Keys, "canSign"> }) {
 	let draining = false;
 	return {
 		/** From now on this process says that it wants no new traffic. */
@@ -25,6 +26,8 @@ export function createReadiness({ changes }: { changes: Changes }) {
 			const store = changes.reachable() ? "up" : "down";
 			if (draining) return { ready: false, status: "draining", store };
 			if (!changes.fresh()) return { ready: false, status: "stale", store };
+			// It verifies on, but every login and every refresh here would be refused.
+			if (!keys.canSign()) return { ready: false, status: "no-signing-key", store };
 			return { ready: true, status: store === "up" ? "ok" : "degraded", store };
 		},
 	};

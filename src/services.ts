@@ -137,7 +137,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			}),
 			csrf: createCsrf(deriveKeys(config, "csrf")),
 			tokens: createTokens({ config, keys, clock }),
-			readiness: createReadiness({ changes }),
+			readiness: createReadiness({ changes, keys }),
 			async close(): Promise<void> {
 				await housekeeping.close();
 				await changes.close();

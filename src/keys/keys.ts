@@ -3,6 +3,7 @@
  * changes it is in rotation.ts; here it is only read from the store.
  */
 import { createHash } from "node:crypto";
+import { errors } from "../errors.ts";
 import type { Store } from "../store/store.ts";
 import { openKey, type SealingKeys, type SigningKey, type VerificationKey } from "./key-pair.ts";
 
@@ -49,16 +50,24 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 			}
 			const lost = [...ring.keys()].some((kid) => !next.has(kid));
 			ring = next;
-			signing = nextSigning ?? (signing && next.has(signing.kid) ? signing : undefined);
+			// Not the one before where the new one cannot be opened: its tokens could outlive it, and it may have been revoked.
+			signing = nextSigning;
 			keySet = describe([...next.values()]);
 			if (lost) for (const listener of lossListeners) listener();
 		},
 
-		/** The key that signs now. */
+		/**
+		 * The key that signs now.
+		 *
+		 * @throws NO_SIGNING_KEY
+		 */
 		signing(): SigningKey {
-			if (!signing) throw new Error("The key ring has no active key");
+			if (!signing) throw new errors.NO_SIGNING_KEY();
 			return signing;
 		},
+
+		/** Whether there is an active key that this process can use. */
+		canSign: (): boolean => signing !== undefined,
 
 		/** The key with this id, where the ring has it. */
 		find: (kid: string): VerificationKey | undefined => ring.get(kid),

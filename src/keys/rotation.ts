@@ -132,8 +132,34 @@ export function createRotation({
 		});
 	}
 
+	/**
+	 * Takes a key out of the ring at once: its tokens are refused. Where it was the active one the published key signs
+	 * from now on, or a new one.
+	 *
+	 * @returns the key that signs, where that is another one than before.
+	 * @throws KEY_NOT_FOUND; ConfigError where a new key is needed and SECRET opens none of the others.
+	 */
+	async function revoke(kid: string): Promise<{ kid: string } | undefined> {
+		const before = await read(store.db);
+		// Only where nothing else would sign: an emergency must not fail for want of SECRET where none is needed.
+		const spare = before.active?.kid === kid && !before.published ? await make() : undefined;
+		const outcome = await change(async ({ active, published, retiring }, to) => {
+			const key = [active, published, ...retiring].find((one) => one?.kid === kid);
+			if (!key) throw new errors.KEY_NOT_FOUND();
+			// It began to sign between the two looks.
+			if (key === active && !published && !spare) return "once more";
+			await to.end(key);
+			if (key !== active) return undefined;
+			if (published) await to.activate(published, undefined);
+			else if (spare) await to.add(spare, "active");
+			return published ?? spare;
+		});
+		return outcome === "once more" ? revoke(kid) : outcome;
+	}
+
 	return {
 		advance,
+		revoke,
 
 		/**
 		 * What a server does before it serves: makes the first key of an empty store, which signs at once, and publishes one
@@ -163,26 +189,6 @@ export function createRotation({
 			return change(async ({ active, published }, to) => {
 				if (published) return { key: published, made: false };
 				return { key: await to.add(spare, active ? "published" : "active"), made: true };
-			});
-		},
-
-		/**
-		 * Takes a key out of the ring at once: its tokens are refused. Where it was the active one the published key signs
-		 * from now on, or a new one.
-		 *
-		 * @returns the key that signs, where that is another one than before.
-		 * @throws KEY_NOT_FOUND
-		 */
-		async revoke(kid: string): Promise<{ kid: string } | undefined> {
-			const spare = await make();
-			return change(async ({ active, published, retiring }, to) => {
-				const key = [active, published, ...retiring].find((one) => one?.kid === kid);
-				if (!key) throw new errors.KEY_NOT_FOUND();
-				await to.end(key);
-				if (key !== active) return undefined;
-				if (published) await to.activate(published, undefined);
-				else await to.add(spare, "active");
-				return published ?? spare;
 			});
 		},
 

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { publishedSeconds } from "../../../src/keys/life.ts";
+import { createRotation } from "../../../src/keys/rotation.ts";
 import { expectAccepted, expectRefused } from "../../support/forgery.ts";
 import { kidOf, ringTest, shownKids } from "../../support/rings.ts";
 import { onEachStore } from "../../support/stores.ts";
@@ -90,6 +91,38 @@ onEachStore((kind) => {
 			await t.rejects(house.services.rotation.revoke(kid), notFound, "it is gone already");
 			await turn();
 			t.equal((await shownKids(house)).length, 1);
+		},
+	);
+
+	t.test(
+		`${kind}: a key is revoked from a machine with another SECRET, where no new key is needed for it`,
+		async (t) => {
+			const { start, pass, turn, states } = await ringTest(t, kind);
+			const { services } = await start();
+			const { store, config, rotation } = services;
+			const stranger = createRotation({ store, config, sealingKeys: [Buffer.alloc(32, 1)] });
+			const first = services.keys.signing().kid;
+			await pass(1);
+			await rotation.rotate();
+			await pass(publishedSeconds);
+			await turn();
+			await stranger.revoke(first);
+			t.same(await states(), ["gone ES256", "active ES256"], "a retiring one");
+			const { key } = await rotation.rotate();
+			await stranger.revoke(key.kid);
+			t.same(await states(), ["gone ES256", "active ES256", "gone ES256"], "a published one");
+			await pass(1);
+			const { key: next } = await rotation.rotate();
+			await turn();
+			t.equal(
+				(await stranger.revoke(services.keys.signing().kid))?.kid,
+				next.kid,
+				"the active one, which has a successor",
+			);
+			await turn();
+			t.equal(services.keys.signing().kid, next.kid);
+			await t.rejects(stranger.revoke(next.kid), /SECRET does not open/, "but not one that would need a new key");
+			t.equal((await states()).at(-1), "active ES256");
 		},
 	);
 
