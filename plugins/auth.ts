@@ -8,6 +8,7 @@ import { impossible, type Needs, type TokenLocation } from "../src/access.ts";
 import { errors } from "../src/errors.ts";
 import { type FoundToken, findToken } from "../src/presented.ts";
 import type { Principal } from "../src/principal.ts";
+import { safeMethods } from "../src/same-origin.ts";
 import type { PresentedRefresh } from "../src/sessions/refresh.ts";
 import { refuse } from "../src/tokens.ts";
 
@@ -43,7 +44,7 @@ export default fp(
 	async (app) => {
 		const { changes, clock, config, csrf, refresh, revocations, tokens } = app.services;
 		app.decorateRequest("tokenLocation", null);
-		// The other two are not decorated: Fastify would set them on every request, also on those without a guard.
+		// `presentedRefresh` and `verifiedPrincipal` are not decorated: Fastify would set them on every request, also on those without a guard.
 		app.decorateRequest("principal", {
 			getter() {
 				if (this.verifiedPrincipal === undefined)
@@ -140,6 +141,3 @@ export default fp(
 	},
 	{ name: "auth", dependencies: ["services", "errors", "jwt", "cookies", "extend"] },
 );
-
-/** Methods that change nothing (RFC 9110 section 9.2.1). */
-const safeMethods = new Set(["GET", "HEAD", "OPTIONS"]);

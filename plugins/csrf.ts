@@ -2,9 +2,7 @@
 import type { onRequestHookHandler } from "fastify";
 import fp from "fastify-plugin";
 import { errors } from "../src/errors.ts";
-import { isSameOrigin } from "../src/same-origin.ts";
-
-const safeMethods = new Set(["GET", "HEAD", "OPTIONS"]);
+import { isSameOrigin, safeMethods } from "../src/same-origin.ts";
 
 export default fp(
 	async (app) => {

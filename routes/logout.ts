@@ -1,6 +1,6 @@
 /** `POST /logout` and `POST /logout/all`: end this session, or every one of the account. */
 import { Type } from "@sinclair/typebox";
-import type { FastifyRequest } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
 import { seeOther, wantsPage } from "../src/pages/page.ts";
 import { actionRefusal } from "../src/pages/refusals.ts";
@@ -35,8 +35,15 @@ export default async function logout(app: App) {
 			),
 		},
 	};
-	const note = ({ principal, log, ip }: FastifyRequest, message: string) =>
+	const answer = (request: FastifyRequest, reply: FastifyReply, message: string): FastifyReply => {
+		const { principal, tokenLocation, headers, log, ip } = request;
 		log.info({ user: principal.id, session: principal.sessionId, address: ip }, message);
+		if (tokenLocation === "cookie") {
+			reply.clearTokenCookies();
+			if (wantsPage(headers)) return reply.sendPage(seeOther("/login"));
+		}
+		return reply.code(204).send(null);
+	};
 
 	app.post("/logout", {
 		config: { access: "authenticated", refusalPage: actionRefusal },
@@ -44,10 +51,7 @@ export default async function logout(app: App) {
 		schema: { ...schema, summary: "End this session, with its access or its refresh token" },
 		handler: async (request, reply) => {
 			await sessions.end(request.principal.sessionId);
-			note(request, "logged out");
-			if (request.tokenLocation !== "cookie") return reply.code(204).send(null);
-			reply.clearTokenCookies();
-			return wantsPage(request.headers) ? reply.sendPage(seeOther("/login")) : reply.code(204).send(null);
+			return answer(request, reply, "logged out");
 		},
 	});
 
@@ -57,10 +61,7 @@ export default async function logout(app: App) {
 		schema: { ...schema, summary: "End every session of your account" },
 		handler: async (request, reply) => {
 			await sessions.endAll(request.principal.id);
-			note(request, "logged out everywhere");
-			if (request.tokenLocation !== "cookie") return reply.code(204).send(null);
-			reply.clearTokenCookies();
-			return wantsPage(request.headers) ? reply.sendPage(seeOther("/login")) : reply.code(204).send(null);
+			return answer(request, reply, "logged out everywhere");
 		},
 	});
 }

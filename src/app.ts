@@ -68,7 +68,7 @@ export async function buildApp(services: Services): Promise<App> {
 			headersTimeout: limits.headersTimeout,
 			requestTimeout: limits.requestTimeout,
 			connectionsCheckingInterval: limits.connectionsCheckingInterval,
-			// Node's own refusal would be bare: plugins/limits.ts refuses a missing Host in our shape.
+			// Node's own refusal would be bare: src/framing.ts refuses a missing Host in our shape.
 			requireHostHeader: false,
 		},
 		ajv: {

@@ -3,6 +3,9 @@
  * (login CSRF included). Programs send neither header and are not concerned.
  */
 
+/** Methods that change nothing (RFC 9110 section 9.2.1): the rule is not about them. */
+export const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+
 /** What the rule looks at. */
 export interface OriginFacts {
 	/** `Sec-Fetch-Site`, which pages cannot set (W3C Fetch Metadata). */

@@ -38,7 +38,7 @@ const rows = (text: string): string[] =>
 		.filter((line) => line.startsWith("|"))
 		.slice(2);
 
-t.test("the README's table of settings is the one in src/config.ts, in its order", async (t) => {
+t.test("the README's table of settings is the one in src/config/settings.ts, in its order", async (t) => {
 	const expected = (Object.keys(settings) as (keyof typeof settings)[]).map((key) => {
 		const { name, doc, fallback, fallbackDoc }: { name: string; doc: string; fallback: unknown; fallbackDoc?: string } =
 			settings[key];

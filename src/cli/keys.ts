@@ -1,7 +1,7 @@
 /** The commands about signing keys. */
 import type { KeyRow } from "../keys/life.ts";
 import type { Rotation } from "../keys/rotation.ts";
-import { type Answer, only, table } from "./words.ts";
+import { type Answer, only, table, time } from "./words.ts";
 
 /** Each command by its verb. */
 export const keyCommands: Record<string, (rotation: Rotation, words: string[]) => Promise<Answer>> = {
@@ -48,5 +48,3 @@ const shown = ({ kid, algorithm, state, created_at, signs_at, ends_at }: KeyRow)
 	signsAt: signs_at,
 	endsAt: ends_at,
 });
-
-const time = (seconds: number): string => new Date(seconds * 1000).toISOString().replace(".000", "");

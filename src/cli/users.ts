@@ -2,7 +2,7 @@
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
-import { type Accounts, type Answer, type Call, none, only, table, UsageError } from "./words.ts";
+import { type Accounts, type Answer, type Call, none, only, table, time, UsageError } from "./words.ts";
 
 /** Each command by its verb. */
 export const userCommands: Record<string, (accounts: Accounts, call: Call) => Promise<Answer>> = {
@@ -63,8 +63,8 @@ export const userCommands: Record<string, (accounts: Accounts, call: Call) => Pr
 		const all = await sessions.list(id);
 		const rows = all.map((session) => [
 			session.id,
-			iso(session.createdAt),
-			iso(session.refreshedAt),
+			time(session.createdAt),
+			time(session.refreshedAt),
 			session.address,
 			session.userAgent ?? "",
 		]);
@@ -88,9 +88,6 @@ async function setDisabled({ users }: Accounts, { words }: Call, disabled: boole
 		json: { id, username, disabled },
 	};
 }
-
-/** Epoch seconds as a person reads them. */
-const iso = (seconds: number): string => new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
 
 /** A new password: from standard input, or typed twice at a terminal without being shown. */
 async function newPassword({ passwordFromStdin }: Call): Promise<string> {

@@ -46,3 +46,6 @@ export function table(rows: string[][]): string {
 		)
 		.join("\n");
 }
+
+/** Epoch seconds as a person reads them, in UTC. */
+export const time = (seconds: number): string => new Date(seconds * 1000).toISOString().replace(".000", "");

@@ -118,7 +118,8 @@ function complete(values: { -readonly [K in Key]: Config[K] }, sources: Sources,
 
 /** The setting's value as `config` and the start-up log may show it. */
 export function shown(key: Key, value: unknown): string {
-	if (value === undefined) return settings[key].fallbackDoc ?? "";
+	const unset = value === undefined || (Array.isArray(value) && value.length === 0);
+	if (unset) return (settings[key].fallbackDoc ?? "").replaceAll("`", "");
 	if ("secret" in settings[key]) return "********";
 	if (Array.isArray(value)) return value.join(",");
 	if (typeof value === "boolean") return value ? "on" : "off";

@@ -6,7 +6,7 @@ import { ConfigError } from "../config/config.ts";
 import { unsealWithAny } from "./seal.ts";
 import { assertStrong, type SigningAlgorithm } from "./strength.ts";
 
-/** A key that verifies. PEM strings, because @fastify/jwt keeps one verifier per string. */
+/** A key that verifies. */
 export interface VerificationKey {
 	/** RFC 7638 thumbprint. */
 	kid: string;

@@ -197,6 +197,7 @@ t.test(
 		t.match(stdout, /^BOOTSTRAP_USERNAME +root +environment$/m);
 		t.match(stdout, /^HASH_COST +10 +environment$/m);
 		t.match(stdout, /^ACCESS_TOKEN_SECONDS +900 +default$/m);
+		t.match(stdout, /^REDIRECT_HOSTS +none +default$/m, "an empty list says so");
 		const json = await cli("config --json");
 		t.notOk(json.stdout.includes("hidden-word"));
 		const rows = JSON.parse(json.stdout) as { name: string }[];
