@@ -1,7 +1,9 @@
 /** `POST /introspect`: what a token says and whether it is still good (RFC 7662), for services that ask instead of verifying. */
 import { type Static, Type } from "@sinclair/typebox";
+import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
 import { codeOf } from "../src/error-answers.ts";
+import { catalogue } from "../src/errors.ts";
 import type { Principal } from "../src/principal.ts";
 import { csrfField, NoQuery, refusals } from "../src/schemas.ts";
 
@@ -57,7 +59,7 @@ export default async function introspect(app: App) {
 			},
 		},
 		handler: async (request): Promise<Static<typeof Introspection>> => {
-			const principal = await find(request.body.token);
+			const principal = await find(request.body.token, request);
 			const user = principal && (await users.find(principal.id));
 			if (!principal || !user || user.disabled) return { active: false };
 			const { kind, id, clientId, tokenId, sessionId, issuedAt, expiresAt, authenticatedAt } = principal;
@@ -79,13 +81,16 @@ export default async function introspect(app: App) {
 	});
 
 	/** Who a token stands for, where it would be accepted now. Asking changes nothing: a used refresh token ends nothing. */
-	async function find(token: string): Promise<Principal | undefined> {
+	async function find(token: string, request: FastifyRequest): Promise<Principal | undefined> {
 		try {
 			const session = await refresh.look(token);
 			const principal = session ? tokens.refreshPrincipal(session) : await app.verifyAccessToken(token);
-			return tokens.hasExpired(principal) || revocations.has(principal) ? undefined : principal;
+			if (tokens.hasExpired(principal) || revocations.has(principal)) return undefined;
+			await app.checkToken(principal, request);
+			return principal;
 		} catch (error) {
-			if (codeOf(error) !== "INVALID_TOKEN") throw error;
+			// Whatever refuses this token, also a check of app.addTokenCheck with a code of its own, is no refusal of who asks.
+			if (catalogue[codeOf(error)].statusCode >= 500) throw error;
 			return undefined;
 		}
 	}

@@ -6,6 +6,7 @@ import { errors } from "../../src/errors.ts";
 import type { ClaimsSource } from "../../src/extend.ts";
 import { form, goodPassword, testApp } from "../support/app.ts";
 import { decode, segments } from "../support/forgery.ts";
+import { beginSession, introspector } from "../support/sessions.ts";
 
 declare module "../../src/extend.ts" {
 	interface ExtraClaims {
@@ -188,6 +189,33 @@ t.test("a check of addTokenCheck is made on every request; anything but true is 
 	answer = Promise.reject(new Error("its list cannot be reached"));
 	t.equal((await get("/protected", access_token)).statusCode, 500, "a check that fails lets nobody in");
 });
+
+t.test(
+	"V08: what a check refuses is not active at /introspect either, and nobody else is refused for it",
+	async (t) => {
+		const refused = new Set<string>();
+		let refuse = (): boolean => false;
+		const house = await open(t, (app) => app.addTokenCheck(({ sessionId }) => !refused.has(sessionId) || refuse()));
+		const asker = await introspector(house);
+		const pair = await beginSession(house, house.id);
+		const active = async (token: string) => {
+			const answer = await house.post("/introspect", { token }, asker);
+			return answer.statusCode === 200 ? answer.json<{ active: boolean }>().active : answer.statusCode;
+		};
+		t.same([await active(pair.access), await active(pair.refresh)], [true, true]);
+		refused.add(pair.id);
+		t.same([await active(pair.access), await active(pair.refresh)], [false, false]);
+		refuse = () => {
+			throw new errors.INSUFFICIENT_PERMISSIONS();
+		};
+		t.equal(await active(pair.access), false, "a check that throws a code of its own refuses the token, not who asks");
+		refuse = () => {
+			throw new Error("its list cannot be reached");
+		};
+		t.equal(await active(pair.access), 500, "a check that fails says nothing of the token");
+		t.equal(await active(asker), true);
+	},
+);
 
 t.test("a check sees only tokens that are good, and a handler only ones that passed it", async (t) => {
 	let asked = 0;
