@@ -182,7 +182,7 @@ export const catalogue = {
 	STORE_UNAVAILABLE: {
 		statusCode: 503,
 		message: "The service cannot reach its store, try again soon",
-		doc: "The database did not answer in time, or revocations are older than REVOCATION_MAX_STALENESS_SECONDS.",
+		doc: "The database did not answer in time or gave the request up for another one, or revocations are older than REVOCATION_MAX_STALENESS_SECONDS.",
 		retryAfter: 2,
 	},
 	NO_SIGNING_KEY: {

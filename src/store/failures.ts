@@ -10,9 +10,10 @@ const sqliteOutages = new Set([5, 6, 8, 10, 13, 14]);
 
 /**
  * SQLSTATE classes and codes: connection, resources, system errors, operator intervention (57014 is the statement
- * timeout), read-only after a failover, time-outs of an idle session.
+ * timeout), read-only after a failover, time-outs of an idle session; a transaction that PostgreSQL gave up in favour of
+ * another one (40001, 40P01), of which nothing was done.
  */
-const postgresOutage = /^(08|53|57|58|25006|25P03|25P04|25P05)/;
+const postgresOutage = /^(08|53|57|58|25006|25P03|25P04|25P05|40001|40P01)/;
 
 /** The error to throw in place of one from node:sqlite. */
 export function sqliteFailure(error: unknown): unknown {

@@ -178,6 +178,41 @@ onEachStore((kind, open) => {
 		t.same(await store.versions(), { accounts: 0, keys: 1, revocations: 0 });
 	});
 
+	t.test(
+		"a transaction that PostgreSQL gives up for another one is STORE_UNAVAILABLE, and the store goes on",
+		async (t) => {
+			const { store, admin } = await migrated(t);
+			// So that the store's transaction is the one that finds the circle.
+			await admin.query("set deadlock_timeout = '10s'");
+			await admin.query("begin");
+			await admin.query("update changes set version = 7 where topic = 'keys'");
+			const locked = Promise.withResolvers<void>();
+			const circle = store.db.transaction().execute(async (transaction) => {
+				await store.announce(transaction, "accounts");
+				const waiting = store.announce(transaction, "keys");
+				locked.resolve();
+				return waiting;
+			});
+			const refusal = t.rejects(circle, { ...refused, cause: { code: "40P01" } });
+			await locked.promise;
+			await admin.query("update changes set version = 7 where topic = 'accounts'");
+			await refusal;
+			await admin.query("rollback");
+			await t.rejects(
+				store.db
+					.transaction()
+					.setIsolationLevel("repeatable read")
+					.execute(async (transaction) => {
+						await transaction.selectFrom("changes").selectAll().execute();
+						await admin.query("update changes set version = 7 where topic = 'keys'");
+						await store.announce(transaction, "keys");
+					}),
+				{ ...refused, cause: { code: "40001" } },
+			);
+			t.same(await store.versions(), { accounts: 0, keys: 7, revocations: 0 });
+		},
+	);
+
 	t.test("a pool whose connections are all in use is STORE_UNAVAILABLE after a second", async (t) => {
 		const { store } = await migrated(t);
 		const busy = Array.from({ length: 10 }, () => sql`select pg_sleep(1.6)`.execute(store.db));
