@@ -45,7 +45,7 @@ async function open(t: Test, kind: "sqlite" | "postgres") {
 }
 
 /** What src/sessions/refresh-token.ts writes there. */
-const generationOf = (token: string): number => Buffer.from(token, "base64url").readUInt32BE(17);
+const generationOf = (token: string): number => Buffer.from(token, "base64url").readUIntBE(17, 6);
 
 const sessionIdOf = (token: string): string => Buffer.from(token, "base64url").subarray(1, 17).toString("base64url");
 
