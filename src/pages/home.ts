@@ -5,9 +5,13 @@ import { type Html, html } from "./html.ts";
 import { type Page, page } from "./page.ts";
 import { type Language, type Texts, texts } from "./texts.ts";
 
+/** Sessions that the page shows: more than a person looks through, few enough to be written at once. */
+const mostShown = 100;
+
 /**
  * The page.
  *
+ * @param sessions the last used first; where there are too many the rest is counted.
  * @param csrfToken the double-submit value, for the hidden fields.
  * @param away the access cookie has ended: sessions are shown, and can be ended after the cookies were renewed.
  * @param now epoch seconds.
@@ -49,6 +53,10 @@ ${!isCurrent && !away && post(`/sessions/${id}/end`, end)}
 </li>`;
 	};
 
+	// Whoever looks always sees the session that it is.
+	const shown = sessions.filter(({ id }, index) => index < mostShown - 1 || id === currentId);
+	const rest = sessions.length - shown.length;
+
 	return page({
 		language,
 		title: username,
@@ -58,8 +66,9 @@ ${!isCurrent && !away && post(`/sessions/${id}/end`, end)}
 ${away && renewal(words, post)}
 <h2 id="sessions">${words.sessions}</h2>
 <ul class="sessions" aria-labelledby="sessions">
-${sessions.map(row)}
+${shown.map(row)}
 </ul>
+${rest > 0 && html`<p class="quiet">${words.more(rest)}</p>`}
 <div class="actions">
 ${post("/logout", html`<button class="main">${words.logout}</button>`)}
 ${post("/logout/all", html`<button class="grave">${words.logoutAll}</button>`)}
@@ -76,16 +85,20 @@ const units = [
 	["minute", 60],
 ] as const;
 
+/** Made once a language: making one takes longer than the rest of a row. */
+const formatsOf = (language: Language) => ({
+	ago: new Intl.RelativeTimeFormat(language, { numeric: "auto" }),
+	// In UTC, because a page without script does not know where its reader is.
+	moment: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" }),
+});
+const formats: Readonly<Record<Language, ReturnType<typeof formatsOf>>> = { en: formatsOf("en"), ko: formatsOf("ko") };
+
 /** "3 hours ago". */
 function ago(at: number, now: number, language: Language): string {
-	const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 	const seconds = Math.max(now - at, 0);
 	const [unit, size] = units.find(([, length]) => seconds >= length) ?? ["second", Number.POSITIVE_INFINITY];
-	return format.format(-Math.floor(seconds / size), unit);
+	return formats[language].ago.format(-Math.floor(seconds / size), unit);
 }
 
-/** A date and a time. In UTC, because a page without script does not know where its reader is. */
-const moment = (at: number, language: Language): string => {
-	const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
-	return `${format.format(at * 1000)} UTC`;
-};
+/** A date and a time. */
+const moment = (at: number, language: Language): string => `${formats[language].moment.format(at * 1000)} UTC`;

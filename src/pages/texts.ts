@@ -17,6 +17,8 @@ export interface Texts {
 	lastUsed: string;
 	begun: string;
 	end: string;
+	/** How many sessions the list leaves out. */
+	more(count: number): string;
 	logout: string;
 	logoutAll: string;
 	/** The access token has ended, the session has not. */
@@ -40,6 +42,7 @@ const en: Texts = {
 	lastUsed: "Last used",
 	begun: "Logged in",
 	end: "End",
+	more: (count) => `And ${count} more, used longer ago. “Log out everywhere” ends them too.`,
 	logout: "Log out",
 	logoutAll: "Log out everywhere",
 	away: "You were away for a while. Continue to manage your sessions.",
@@ -73,6 +76,8 @@ const ko: Texts = {
 	lastUsed: "마지막 사용",
 	begun: "로그인한 때",
 	end: "종료",
+	more: (count) =>
+		`이보다 오래전에 사용된 기기가 ${count}대 더 있습니다. ‘모든 기기에서 로그아웃’하면 함께 종료됩니다.`,
 	logout: "로그아웃",
 	logoutAll: "모든 기기에서 로그아웃",
 	away: "한동안 자리를 비우셨습니다. 계속하면 기기를 관리할 수 있습니다.",
