@@ -1,56 +1,77 @@
-/** `reply.giveTokens()`: the answer of every route that gives tokens, in the body or in cookies. */
+/**
+ * The answer of every route that gives tokens, in two steps: `app.makeAccessToken()` does all that can fail, then
+ * `reply.giveTokens()` writes it, in the body or in cookies. Between the two a route changes what cannot be taken back.
+ */
 import type { Static } from "@sinclair/typebox";
 import type { FastifyReply } from "fastify";
 import fp from "fastify-plugin";
-import type { ExtraClaims, NewToken } from "../src/extend.ts";
+import type { NewToken } from "../src/extend.ts";
 import type { TokenAnswer } from "../src/schemas.ts";
+import type { Session } from "../src/sessions/sessions.ts";
+
+/** An access token that was made just now. */
+export interface AccessToken {
+	text: string;
+	/** How long it is good. */
+	seconds: number;
+}
 
 /** Which tokens to give, and how. */
-export interface Gift extends NewToken {
-	/** The extra claims, where the caller had to ask for them before; otherwise they are asked for here. */
-	extra?: Partial<ExtraClaims>;
-	/** Whether the password was given for this very token. */
-	fresh: boolean;
+export interface Gift {
+	access: AccessToken;
+	/** The session they belong to. */
+	session: Session;
 	/** Whether the refresh token is given too. */
 	refresh: boolean;
 	delivery: "body" | "cookie";
 }
 
 declare module "fastify" {
+	interface FastifyInstance {
+		/**
+		 * Makes an access token for a session. `fresh`: whether the password was given for this very token. Rejects with
+		 * TOO_MANY_ROLES where no door would take it, and where a source of `app.addClaims` fails.
+		 */
+		makeAccessToken(token: NewToken & { fresh: boolean }): Promise<AccessToken>;
+	}
 	interface FastifyReply {
-		/** Signs an access token for a session, sets the cookies where they carry it, and answers the body. */
-		giveTokens(gift: Gift): Promise<Static<typeof TokenAnswer>>;
+		/** Sets the cookies where they carry the tokens, and answers the body. */
+		giveTokens(gift: Gift): Static<typeof TokenAnswer>;
 	}
 }
 
 export default fp(
 	async (app) => {
 		const { clock, csrf, refresh, tokens } = app.services;
-		app.decorateReply("giveTokens", async function (this: FastifyReply, gift: Gift) {
-			const { user, session, fresh, delivery } = gift;
-			const extra = gift.extra ?? (await app.extraClaims(gift));
+
+		app.decorate("makeAccessToken", async ({ user, session, fresh }) => {
+			const extra = await app.extraClaims({ user, session });
 			const claims = tokens.claimsFor(user, session, { fresh, extra });
-			const accessToken = await app.signAccessToken(claims);
-			tokens.assertUsable(accessToken);
-			const expiresIn = claims.exp - claims.iat;
+			const text = await app.signAccessToken(claims);
+			tokens.assertUsable(text);
+			return { text, seconds: claims.exp - claims.iat };
+		});
+
+		app.decorateReply("giveTokens", function (this: FastifyReply, { access, session, delivery, ...gift }: Gift) {
 			const refreshToken = gift.refresh ? refresh.tokenOf(session) : undefined;
-			const refreshExpiresIn = session.expiresAt - clock.now();
+			// The end is by the store's clock, which may be behind: a session that has just ended is no error.
+			const refreshSeconds = Math.max(0, session.expiresAt - clock.now());
 			const times = {
 				token_type: "Bearer" as const,
-				expires_in: expiresIn,
-				...(refreshToken === undefined ? {} : { refresh_expires_in: refreshExpiresIn }),
+				expires_in: access.seconds,
+				...(refreshToken === undefined ? {} : { refresh_expires_in: refreshSeconds }),
 			};
 			if (delivery === "body")
 				return {
-					access_token: accessToken,
+					access_token: access.text,
 					...times,
 					...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
 				};
 			const csrfToken = csrf.valueFor(session.id);
 			this.setTokenCookies({
-				access: { value: accessToken, seconds: expiresIn },
-				csrf: { value: csrfToken, seconds: refreshExpiresIn },
-				...(refreshToken === undefined ? {} : { refresh: { value: refreshToken, seconds: refreshExpiresIn } }),
+				access: { value: access.text, seconds: access.seconds },
+				csrf: { value: csrfToken, seconds: refreshSeconds },
+				...(refreshToken === undefined ? {} : { refresh: { value: refreshToken, seconds: refreshSeconds } }),
 			});
 			return { ...times, csrf_token: csrfToken };
 		});

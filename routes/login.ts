@@ -26,7 +26,7 @@ const Login = Type.Object(
 );
 
 export default async function login(app: App) {
-	const { config, credentials } = app.services;
+	const { config, credentials, sessions } = app.services;
 	const { redirectHosts } = config;
 	const cookies = config.tokenLocations.includes("cookie");
 	// Where only cookies count, no guarded route would take a token out of a body.
@@ -65,8 +65,13 @@ export default async function login(app: App) {
 				throw new errors.VALIDATION_FAILED("body/delivery: cookies are off (TOKEN_LOCATIONS)");
 			const device = { userAgent: request.headers["user-agent"], address: request.ip };
 			const { user, session } = await credentials.login(username, password, device, reply.hungUp());
+			const access = await app.makeAccessToken({ user, session, fresh: true }).catch(async (error: unknown) => {
+				// Nobody will ever have a token of it. Why the login fails matters more than whether this works.
+				await sessions.end(session.id).catch(() => {});
+				throw error;
+			});
 			request.log.info({ user: user.id, session: session.id, address: request.ip }, "logged in");
-			const answer = await reply.giveTokens({ user, session, fresh: true, refresh: true, delivery });
+			const answer = reply.giveTokens({ access, session, refresh: true, delivery });
 			if (delivery !== "cookie" || !wantsPage(request.headers)) return answer;
 			return reply.sendPage(seeOther(redirectTarget(next, redirectHosts)));
 		},

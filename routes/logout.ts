@@ -50,7 +50,7 @@ export default async function logout(app: App) {
 		preHandler: anyToken,
 		schema: { ...schema, summary: "End this session, with its access or its refresh token" },
 		handler: async (request, reply) => {
-			await sessions.end(request.principal.sessionId);
+			await sessions.end(request.principal.sessionId, request.principal);
 			return answer(request, reply, "logged out");
 		},
 	});
@@ -60,7 +60,7 @@ export default async function logout(app: App) {
 		preHandler: anyToken,
 		schema: { ...schema, summary: "End every session of your account" },
 		handler: async (request, reply) => {
-			await sessions.endAll(request.principal.id);
+			await sessions.endAll(request.principal.id, { shown: request.principal });
 			return answer(request, reply, "logged out everywhere");
 		},
 	});

@@ -43,8 +43,9 @@ export default async function reauthenticate(app: App) {
 			if (!session || !user || user.disabled)
 				throw new errors.INVALID_TOKEN({ cause: new Error("its session or its account has ended meanwhile") });
 			request.log.info({ user: id, session: sessionId, address: request.ip }, "gave the password again");
+			const access = await app.makeAccessToken({ user, session, fresh: true });
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
-			return reply.giveTokens({ user, session, fresh: true, refresh: false, delivery });
+			return reply.giveTokens({ access, session, refresh: false, delivery });
 		},
 	});
 }

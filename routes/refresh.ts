@@ -38,9 +38,11 @@ export default async function refreshRoute(app: App) {
 		handler: async (request, reply) => {
 			// The guard above lets nothing else through.
 			if (request.presentedRefresh === undefined) throw new errors.INVALID_TOKEN();
-			const renewed = await refresh.renew(request.presentedRefresh, app.extraClaims);
+			const { session, made: access } = await refresh.renew(request.presentedRefresh, (token) =>
+				app.makeAccessToken({ ...token, fresh: false }),
+			);
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
-			const answer = await reply.giveTokens({ ...renewed, fresh: false, refresh: true, delivery });
+			const answer = reply.giveTokens({ access, session, refresh: true, delivery });
 			return delivery === "cookie" && wantsPage(request.headers) ? reply.sendPage(seeOther("/")) : answer;
 		},
 	});

@@ -59,7 +59,9 @@ export default async function revoke(app: App) {
 		try {
 			const principal = await app.verifyAccessToken(token);
 			const own = principal.id === request.principal.id;
-			if (own && !tokens.hasExpired(principal)) await revocations.revokeToken(principal);
+			// Not twice: it takes a lock that others wait for, and every replica hears of it.
+			const live = !tokens.hasExpired(principal) && !revocations.has(principal);
+			if (own && live) await revocations.revokeToken(principal);
 		} catch (error) {
 			// A token that is not good needs no revoking (RFC 7009 section 2.2).
 			if (codeOf(error) !== "INVALID_TOKEN") throw error;

@@ -41,11 +41,12 @@ export function createCredentials({
 		const matches = await passwords.verify(normalized, enabled?.password, signal);
 		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: refusal(found) });
 		const password = await upgrade(enabled, normalized, signal);
-		const user = await users.find(enabled.id);
-		const session = await users.whileUnchanged({ id: enabled.id, password }, (transaction) =>
-			sessions.begin(enabled.id, device, transaction),
+		const session = await sessions.begin(enabled.id, device, (transaction) =>
+			users.isUnchanged(transaction, { id: enabled.id, password }),
 		);
-		if (user && session) return { user, session };
+		// After the session is there: who takes a role away and then ends all sessions either comes before this, or ends this one.
+		const user = session && (await users.find(enabled.id));
+		if (user && !user.disabled) return { user, session };
 		const now = await users.findCredentials({ id: enabled.id });
 		if (!now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
 		// A new password, or another login's upgrade of its hash: decide anew.

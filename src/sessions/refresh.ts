@@ -4,7 +4,7 @@
  * the session ends (RFC 9700 section 4.14.2).
  */
 import { errors } from "../errors.ts";
-import type { ExtraClaims, NewToken } from "../extend.ts";
+import type { NewToken } from "../extend.ts";
 import type { Log } from "../log.ts";
 import type { Users } from "../users/users.ts";
 import type { NamedGeneration, RefreshTokens } from "./refresh-token.ts";
@@ -15,11 +15,8 @@ export interface PresentedRefresh {
 	readonly session: Session;
 	/** Whether it is the newest one; otherwise it is the one before, within its grace time. */
 	readonly current: boolean;
-}
-
-/** What a refreshed pair is made from. */
-export interface Renewed extends NewToken {
-	extra: Partial<ExtraClaims>;
+	/** The session as it will be when its next token is given; it is so already where this one is the one before. */
+	readonly next: Session;
 }
 
 /** What a token comes to: good, used before, or nothing. */
@@ -63,10 +60,10 @@ export function createRefresh({
 		const found = await sessions.find(named.sessionId);
 		if (!found) return undefined;
 		const { session, now } = found;
-		if (named.generation === session.generation) return { session, current: true };
+		if (named.generation === session.generation) return { session, current: true, next: sessions.ahead(session, now) };
 		const isPredecessor = named.generation === session.generation - 1;
 		if (isPredecessor && graceSeconds > 0 && now <= session.refreshedAt + graceSeconds)
-			return { session, current: false };
+			return { session, current: false, next: session };
 		// Older, too late, or newer than the row: then the store was rolled back to before that token was made.
 		return { reused: session };
 	}
@@ -85,23 +82,23 @@ export function createRefresh({
 	/**
 	 * Goes on to the next generation, or hands out the one that a moment ago became the next. The account is read afresh.
 	 *
-	 * @param claimsFor gives the extra claims of the access token that comes with it.
+	 * @param make makes the access token that comes with it. It is called before the generation moves: where it fails, or
+	 * anything else here, the client's refresh token stays as good as it was. After the move only the answer is written.
 	 * @throws INVALID_TOKEN where the session or the account has ended meanwhile, STORE_UNAVAILABLE
 	 */
-	async function renew(
-		{ session, current }: PresentedRefresh,
-		claimsFor: (token: NewToken) => Promise<Partial<ExtraClaims>>,
-	): Promise<Renewed> {
-		// Before the generation moves: whatever fails here, the client's token stays as good as it was.
+	async function renew<Made>(
+		{ session, current, next }: PresentedRefresh,
+		make: (token: NewToken) => Promise<Made>,
+	): Promise<{ session: Session; made: Made }> {
 		const user = await users.find(session.userId);
 		if (!user || user.disabled)
 			throw new errors.INVALID_TOKEN({ cause: new Error(`its account ${session.userId} is disabled or gone`) });
-		const extra = await claimsFor({ user, session });
-		if (!current) return { session, user, extra };
+		const made = await make({ user, session: next });
+		if (!current) return { session, made };
 		const advanced = await advance(session);
-		if (advanced) return { session: advanced, user, extra };
+		if (advanced) return { session: advanced, made };
 		// Another request with the same token was faster: now this one is the predecessor.
-		return renew(await admit({ sessionId: session.id, generation: session.generation }), claimsFor);
+		return renew(await admit({ sessionId: session.id, generation: session.generation }), make);
 	}
 
 	return {

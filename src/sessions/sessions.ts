@@ -1,19 +1,15 @@
 /** Sessions: one row a login, from which the store knows who is logged in, where, and until when. */
-import { type Expression, type ExpressionBuilder, type Kysely, type SqlBool, sql, type Transaction } from "kysely";
+import { sql, type Transaction } from "kysely";
 import type { Config } from "../config/config.ts";
-import { errors } from "../errors.ts";
 import { randomId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Slot, Store } from "../store/store.ts";
+import { createEnding } from "./ending.ts";
 
 const daySeconds = 86_400;
-/** Rows that one statement of a purge deletes: few enough that nobody waits for it. */
-const purgeStep = 500;
-/** What `randomId` makes. */
-const idShape = /^[\w-]{22}$/;
-/** Letters of a User-Agent header that are kept. */
-const longestUserAgent = 256;
+/** Letters that are kept of what a client or a proxy says. */
+const longestText = 256;
 
 /** Where a login comes from, as far as one can know. */
 export interface Device {
@@ -42,7 +38,7 @@ export interface Session {
 
 export type Sessions = ReturnType<typeof createSessions>;
 
-/** Builds the service over the table `sessions`. */
+/** Builds the service over the table `sessions`. What ends them is in the file beside this one. */
 export function createSessions({
 	store,
 	revocations,
@@ -52,31 +48,11 @@ export function createSessions({
 	revocations: Revocations;
 	config: Pick<Config, "refreshIdleDays" | "refreshAbsoluteDays" | "refreshGraceSeconds" | "accessTokenSeconds">;
 }) {
+	const { endSurplus, ...ending } = createEnding({ store, revocations });
 	const idleSeconds = config.refreshIdleDays * daySeconds;
 	const absoluteSeconds = config.refreshAbsoluteDays * daySeconds;
 	/** From the last write on: within the grace time another access token is given without one. */
 	const accessSeconds = config.refreshGraceSeconds + config.accessTokenSeconds;
-
-	/** Ends sessions and revokes their access tokens in one transaction; this process knows it before the caller goes on. */
-	async function end(
-		chosen: (row: ExpressionBuilder<Schema, "sessions">) => Expression<SqlBool>,
-		alongWith: (transaction: Transaction<Schema>) => Promise<boolean> = async () => true,
-	): Promise<number> {
-		const ended = await store.db.transaction().execute(async (transaction) => {
-			if (!(await alongWith(transaction))) return [];
-			// First, so that those who end sessions take turns: two that lock the same rows in another order would wait for each other.
-			const seq = await store.announce(transaction, "revocations");
-			const rows = await transaction
-				.deleteFrom("sessions")
-				.where(chosen)
-				.returning(["id", "access_until as accessUntil"])
-				.execute();
-			await revocations.write(transaction, seq, rows);
-			return rows;
-		});
-		revocations.remember(ended);
-		return ended.length;
-	}
 
 	/** The later end of all access tokens of a session, after one more was given. */
 	const accessUntil = () => {
@@ -111,34 +87,46 @@ export function createSessions({
 			.returning(columns);
 	});
 
-	return {
-		/**
-		 * Begins a session for an account that has just given its password. Nothing of an earlier one is taken over.
-		 *
-		 * @param db the transaction in which the account was checked.
-		 */
-		async begin(userId: string, { userAgent, address }: Device, db: Kysely<Schema> = store.db): Promise<Session> {
-			const { now } = await db.selectNoFrom(store.nowExpression().as("now")).executeTakeFirstOrThrow();
+	/**
+	 * Begins a session for an account that has just given its password. Nothing of an earlier one is taken over. Where the
+	 * account has too many, the least recently used ones end.
+	 *
+	 * @param onlyIf asked in the same transaction, before; where it answers false, none is begun.
+	 */
+	async function begin(userId: string, device: Device): Promise<Session>;
+	async function begin(
+		userId: string,
+		device: Device,
+		onlyIf: (transaction: Transaction<Schema>) => Promise<boolean>,
+	): Promise<Session | undefined>;
+	async function begin(
+		userId: string,
+		{ userAgent, address }: Device,
+		onlyIf: (transaction: Transaction<Schema>) => Promise<boolean> = async () => true,
+	): Promise<Session | undefined> {
+		const begun = await store.db.transaction().execute(async (transaction) => {
+			if (!(await onlyIf(transaction))) return undefined;
+			const { now } = await transaction.selectNoFrom(store.nowExpression().as("now")).executeTakeFirstOrThrow();
 			const session: Session = {
 				id: randomId(),
 				userId,
 				generation: 0,
 				userAgent: userAgent === undefined ? null : cleaned(userAgent),
-				address,
+				address: cleaned(address),
 				createdAt: now,
 				authenticatedAt: now,
 				refreshedAt: now,
 				expiresAt: now + Math.min(idleSeconds, absoluteSeconds),
 				absoluteExpiresAt: now + absoluteSeconds,
 			};
-			await db
+			await transaction
 				.insertInto("sessions")
 				.values({
 					id: session.id,
 					user_id: userId,
 					generation: 0,
 					user_agent: session.userAgent,
-					address,
+					address: session.address,
 					created_at: now,
 					authenticated_at: now,
 					refreshed_at: now,
@@ -147,8 +135,15 @@ export function createSessions({
 					access_until: now + accessSeconds,
 				})
 				.execute();
-			return session;
-		},
+			return { session, surplus: await endSurplus(transaction, userId, session.id) };
+		});
+		revocations.remember(begun?.surplus ?? []);
+		return begun?.session;
+	}
+
+	return {
+		...ending,
+		begin,
 
 		/** The session with this id and the store's time, while it lives. */
 		async find(id: string): Promise<{ session: Session; now: number } | undefined> {
@@ -166,6 +161,14 @@ export function createSessions({
 		async advance({ id, generation }: Session): Promise<Session | undefined> {
 			return (await advanceRow({ id, generation }))[0];
 		},
+
+		/** A session as `advance` will make it: all that an access token says of it is known before. */
+		ahead: (session: Session, now: number): Session => ({
+			...session,
+			generation: session.generation + 1,
+			refreshedAt: now,
+			expiresAt: Math.min(now + idleSeconds, session.absoluteExpiresAt),
+		}),
 
 		/** Notes that the password was given again, and that a token follows. `undefined` where the session has ended. */
 		async reauthenticate(id: string): Promise<Session | undefined> {
@@ -190,54 +193,6 @@ export function createSessions({
 				.orderBy("id")
 				.execute();
 		},
-
-		/** Ends one session: its tokens are refused here from now on, and everywhere within a second. */
-		async end(id: string): Promise<void> {
-			await end((row) => row("id", "=", id));
-		},
-
-		/**
-		 * Ends one session of this account.
-		 *
-		 * @throws SESSION_NOT_FOUND also where the session is another account's.
-		 */
-		async endOwn(userId: string, id: string): Promise<void> {
-			// What is no id is nobody's; PostgreSQL would fail on some texts, such as one with a NUL.
-			const ended = idShape.test(id) ? await end((row) => row.and({ id, user_id: userId })) : 0;
-			if (ended === 0) throw new errors.SESSION_NOT_FOUND();
-		},
-
-		/**
-		 * Ends every session of an account.
-		 *
-		 * @param except a session that goes on.
-		 * @param alongWith what happens in the same transaction, before; where it answers false, nothing is ended.
-		 */
-		async endAll(
-			userId: string,
-			{
-				except,
-				alongWith,
-			}: { except?: string; alongWith?: (transaction: Transaction<Schema>) => Promise<boolean> } = {},
-		): Promise<void> {
-			await end((row) => {
-				const own = row("user_id", "=", userId);
-				return except === undefined ? own : own.and("id", "!=", except);
-			}, alongWith);
-		},
-
-		/** Deletes up to 500 sessions that are over; answers how many. Their tokens ended before they did. */
-		async purge(): Promise<number> {
-			const over = store.db
-				.selectFrom("sessions")
-				.select("id")
-				.where("expires_at", "<=", store.nowExpression())
-				.limit(purgeStep)
-				// Rows that somebody else is at: another replica's purge, or one who ends them. Nobody waits here.
-				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
-			const { numDeletedRows } = await store.db.deleteFrom("sessions").where("id", "in", over).executeTakeFirst();
-			return Number(numDeletedRows);
-		},
 	};
 }
 
@@ -254,9 +209,12 @@ const columns = [
 	"absolute_expires_at as absoluteExpiresAt",
 ] as const;
 
-/** What may be shown and stored: no controls, no broken Unicode, not too long. */
+/**
+ * What may be shown and stored: no controls, no line ends, no broken Unicode, not too long. An address needs it too: a proxy
+ * that is trusted can pass any text on as one.
+ */
 const cleaned = (text: string): string =>
 	text
-		.toWellFormed()
-		.replace(/[\p{Cc}\p{Bidi_Control}]/gu, "")
-		.slice(0, longestUserAgent);
+		.replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu, "")
+		.slice(0, longestText)
+		.toWellFormed();

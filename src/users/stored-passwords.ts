@@ -48,27 +48,23 @@ export function createStoredPasswords({
 		},
 
 		/**
-		 * Does something while the account stays as the caller has seen it: enabled, with this password. Whoever changes
-		 * it meanwhile waits, so a session that begins in here is either ended by the change or never begun.
-		 *
-		 * @returns `undefined`, and nothing was done, where the account is not as it was.
+		 * Whether the account is as the caller has seen it: enabled, with this password. It stays so until the transaction has
+		 * ended: whoever changes it meanwhile waits. So a session that begins in it is ended by the change, or never begun.
 		 */
-		async whileUnchanged<Done>(
+		async isUnchanged(
+			transaction: Transaction<Schema>,
 			{ id, password }: Pick<Credentials, "id" | "password">,
-			work: (transaction: Transaction<Schema>) => Promise<Done>,
-		): Promise<Done | undefined> {
-			return store.db.transaction().execute(async (transaction) => {
-				const same = await transaction
-					.selectFrom("users")
-					.select("id")
-					.where("id", "=", id)
-					.where("password_hash", "=", password.hash)
-					.where("disabled_at", "is", null)
-					// SQLite has one writer at a time; PostgreSQL locks the row for readers that say so.
-					.$if(store.kind === "postgres", (query) => query.forShare())
-					.executeTakeFirst();
-				return same && work(transaction);
-			});
+		): Promise<boolean> {
+			const same = await transaction
+				.selectFrom("users")
+				.select("id")
+				.where("id", "=", id)
+				.where("password_hash", "=", password.hash)
+				.where("disabled_at", "is", null)
+				// SQLite has one writer at a time; PostgreSQL locks the row for readers that say so.
+				.$if(store.kind === "postgres", (query) => query.forShare())
+				.executeTakeFirst();
+			return same !== undefined;
 		},
 
 		/**

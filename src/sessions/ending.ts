@@ -1,0 +1,148 @@
+/** What ends sessions: their owner, an administrator, too many of them, and time. Whatever ends one revokes its tokens. */
+import type { Expression, ExpressionBuilder, SqlBool, Transaction } from "kysely";
+import { errors } from "../errors.ts";
+import type { Principal } from "../principal.ts";
+import type { Revocations } from "../revocations.ts";
+import type { Schema } from "../store/schema.ts";
+import type { Store } from "../store/store.ts";
+
+/**
+ * Live sessions that one account may have. Without an end to them a script that logs in and never out would make
+ * everything slow that goes through all of them: the list, the page, and the end of them all.
+ */
+export const mostSessions = 1000;
+/** Rows that one statement deletes where nobody asked for it: few enough that nobody waits for it. */
+const step = 500;
+/** What `randomId` makes. */
+const idShape = /^[\w-]{22}$/;
+
+type Chosen = (row: ExpressionBuilder<Schema, "sessions">) => Expression<SqlBool>;
+
+/** The token that a caller has shown. */
+type Shown = Pick<Principal, "kind" | "sessionId" | "expiresAt">;
+
+/** Builds this half of the sessions, over the table `sessions`. */
+export function createEnding({ store, revocations }: { store: Store; revocations: Revocations }) {
+	/** Ends sessions and revokes their access tokens. After the commit `revocations.remember` has to follow. */
+	async function endIn(transaction: Transaction<Schema>, chosen: Chosen, shown?: Shown) {
+		// First, so that those who end sessions take turns: two that lock the same rows in another order would wait for each other.
+		const seq = await store.announce(transaction, "revocations");
+		const rows = await transaction
+			.deleteFrom("sessions")
+			.where(chosen)
+			.returning(["id", "access_until as accessUntil"])
+			.execute();
+		// The row can be gone already, purged just now or missing from a restored backup, and its access token still good.
+		if (shown?.kind === "access" && !rows.some(({ id }) => id === shown.sessionId))
+			rows.push({ id: shown.sessionId, accessUntil: shown.expiresAt });
+		await revocations.write(transaction, seq, rows);
+		return rows;
+	}
+
+	/** The same in one transaction; this process knows it before the caller goes on. */
+	async function end(
+		chosen: Chosen,
+		{
+			alongWith = async () => true,
+			shown,
+		}: {
+			alongWith?: ((transaction: Transaction<Schema>) => Promise<boolean>) | undefined;
+			shown?: Shown | undefined;
+		} = {},
+	): Promise<number> {
+		const ended = await store.db
+			.transaction()
+			.execute(async (transaction) => ((await alongWith(transaction)) ? endIn(transaction, chosen, shown) : []));
+		revocations.remember(ended);
+		return ended.length;
+	}
+
+	return {
+		/**
+		 * Ends one session: its tokens are refused here from now on, and everywhere within a second.
+		 *
+		 * @param shown a token of it, which is refused from now on whether or not the session was still there.
+		 */
+		async end(id: string, shown?: Shown): Promise<void> {
+			await end((row) => row("id", "=", id), { shown });
+		},
+
+		/**
+		 * Ends one session of this account.
+		 *
+		 * @throws SESSION_NOT_FOUND also where the session is another account's.
+		 */
+		async endOwn(userId: string, id: string): Promise<void> {
+			// Looked for before: an end takes the lock that all ends share, and every replica hears of it.
+			const isOwn =
+				// What is no id is nobody's; PostgreSQL would fail on some texts, such as one with a NUL.
+				idShape.test(id) &&
+				(await store.db
+					.selectFrom("sessions")
+					.select("id")
+					.where("id", "=", id)
+					.where("user_id", "=", userId)
+					.executeTakeFirst());
+			if (!isOwn || (await end((row) => row("id", "=", id))) === 0) throw new errors.SESSION_NOT_FOUND();
+		},
+
+		/**
+		 * Ends every session of an account.
+		 *
+		 * @param except a session that goes on.
+		 * @param shown a token of one of them, which is refused from now on whether or not its session was still there.
+		 * @param alongWith what happens in the same transaction, before; where it answers false, nothing is ended.
+		 */
+		async endAll(
+			userId: string,
+			{
+				except,
+				shown,
+				alongWith,
+			}: { except?: string; shown?: Shown; alongWith?: (transaction: Transaction<Schema>) => Promise<boolean> } = {},
+		): Promise<void> {
+			const chosen: Chosen = (row) => {
+				const own = row("user_id", "=", userId);
+				return except === undefined ? own : own.and("id", "!=", except);
+			};
+			await end(chosen, { alongWith, shown });
+		},
+
+		/**
+		 * Ends the least recently used sessions of an account that has more than `mostSessions`, inside the transaction that
+		 * began another one. After it `revocations.remember` has to follow with what this answers.
+		 *
+		 * @param begun the new one, which stays.
+		 */
+		async endSurplus(transaction: Transaction<Schema>, userId: string, begun: string) {
+			const surplus = await transaction
+				.selectFrom("sessions")
+				.select("id")
+				.where("user_id", "=", userId)
+				.where("id", "!=", begun)
+				.where("expires_at", ">", store.nowExpression())
+				.orderBy("refreshed_at", "desc")
+				.orderBy("id")
+				.limit(step)
+				.offset(mostSessions - 1)
+				.execute();
+			// As a rule there is none, and then the login takes no lock that others wait for.
+			if (surplus.length === 0) return [];
+			const ids = surplus.map(({ id }) => id);
+			return endIn(transaction, (row) => row("id", "in", ids));
+		},
+
+		/** Deletes up to 500 sessions that are over; answers how many. Their tokens ended before they did. */
+		async purge(): Promise<number> {
+			const over = store.db
+				.selectFrom("sessions")
+				.select("id")
+				.where("expires_at", "<=", store.nowExpression())
+				.limit(step)
+				// Rows that somebody else is at: another replica's purge, or one who ends them. Nobody waits here.
+				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
+			const { numDeletedRows } = await store.db.deleteFrom("sessions").where("id", "in", over).executeTakeFirst();
+			return Number(numDeletedRows);
+		},
+	};
+}
