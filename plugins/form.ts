@@ -6,6 +6,7 @@ import fp from "fastify-plugin";
 import { errors } from "../src/errors.ts";
 import { parseForm } from "../src/form-body.ts";
 import { assertUniqueMembers } from "../src/json-body.ts";
+import { isOptionalBody } from "../src/schemas.ts";
 
 /** Methods whose body Fastify does not read. */
 const bodyless = new Set(["GET", "HEAD"]);
@@ -41,7 +42,7 @@ export default fp(
 			const check: preParsingHookHandler = ({ headers }, _reply, payload, done) => {
 				// Clients may send a Content-Type without a body: then it means nothing.
 				const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
-				const isMeant = isEmpty && (body === undefined || isOptional(body as TSchema));
+				const isMeant = isEmpty && (body === undefined || isOptionalBody(body as TSchema));
 				if (isMeant || takes(consumes, headers["content-type"])) done(null, payload);
 				else done(new errors.UNSUPPORTED_MEDIA_TYPE());
 			};
@@ -50,9 +51,6 @@ export default fp(
 	},
 	{ name: "form", dependencies: ["errors"] },
 );
-
-/** Whether a schema of a body also takes none. */
-const isOptional = ({ anyOf = [] }: TSchema): boolean => (anyOf as TSchema[]).some(({ type }) => type === "null");
 
 /** Whether a Content-Type header names one of the types, in UTF-8 and without decoration (RFC 9110 section 8.3). */
 function takes(types: readonly string[] | undefined, header: string | undefined): boolean {

@@ -1,10 +1,12 @@
 /** The OpenAPI 3.1 page at /docs, made from the route schemas. Its packages load only where it is on. */
 import type { TSchema } from "@sinclair/typebox";
-import type { FastifySchema } from "fastify";
+import type { FastifySchema, RouteOptions } from "fastify";
 import fp from "fastify-plugin";
-import { type Needs, needsOf, type TokenLocation } from "../src/access.ts";
+import { needsOf, type TokenLocation } from "../src/access.ts";
 import { cookieNames } from "../src/cookies.ts";
-import { refusals } from "../src/schemas.ts";
+import type { ErrorCode } from "../src/errors.ts";
+import { safeMethods } from "../src/same-origin.ts";
+import { isOptionalBody, refusals } from "../src/schemas.ts";
 
 /** What the page may load: its own files. Its viewer sets styles from script. */
 const pagePolicy = {
@@ -17,6 +19,19 @@ const pagePolicy = {
 	"form-action": ["'none'"],
 	"frame-ancestors": ["'none'"],
 };
+
+/** What is looked at of the finished document: the operations of each path. */
+interface Document {
+	paths: Record<string, Record<string, { requestBody?: RequestBody }>>;
+}
+
+interface RequestBody {
+	required: boolean;
+	content: Record<string, { schema: TSchema }>;
+}
+
+const cookieDescription =
+	"From POST /login with delivery=cookie. What changes something needs X-CSRF-Token or csrf_token as well";
 
 export default fp(
 	async (app) => {
@@ -31,9 +46,19 @@ export default fp(
 				info: {
 					title: "Gatehouse",
 					version: "0.1.0",
-					description: "A form is posted to /login, a signed JWT comes back, and any service can verify it.",
+					description:
+						"A form is posted to /login, a signed JWT comes back, and any service can verify it.\n\n" +
+						"Besides what stands at a route, each of them refuses what cannot be read (400 MALFORMED_REQUEST) or has a " +
+						"body that it does not take (415 UNSUPPORTED_MEDIA_TYPE).",
 				},
 				servers: [{ url: "/" }],
+				tags: [
+					{ name: "login", description: "Getting tokens" },
+					{ name: "account", description: "Whoever is logged in" },
+					{ name: "sessions", description: "Seeing and ending sessions and tokens" },
+					{ name: "discovery", description: "What other services need to verify tokens" },
+					{ name: "health", description: "Probes" },
+				],
 				components: {
 					securitySchemes: {
 						accessToken: {
@@ -47,15 +72,32 @@ export default fp(
 							scheme: "bearer",
 							description: "Opaque, from POST /login; here also as the form field refresh_token",
 						},
-						accessCookie: { type: "apiKey", in: "cookie", name: cookieNames.access },
-						refreshCookie: { type: "apiKey", in: "cookie", name: cookieNames.refresh },
+						accessCookie: {
+							type: "apiKey",
+							in: "cookie",
+							name: cookieNames.access,
+							description: cookieDescription,
+						},
+						refreshCookie: {
+							type: "apiKey",
+							in: "cookie",
+							name: cookieNames.refresh,
+							description: cookieDescription,
+						},
 					},
 				},
 			},
 			transform: ({ schema, url, route }) => {
 				if (url.startsWith("/docs")) return { schema: { hide: true }, url };
-				const guards = needsOf(route.preHandler);
-				return { schema: guards.length === 0 ? schema : guarded(schema, guards, config.tokenLocations), url };
+				return { schema: completed(schema ?? {}, route, config.tokenLocations), url };
+			},
+			// @fastify/swagger calls every body required.
+			transformObject: (document) => {
+				const { openapiObject } = document as unknown as { openapiObject: Document };
+				for (const { requestBody } of Object.values(openapiObject.paths).flatMap((path) => Object.values(path)))
+					if (requestBody && Object.values(requestBody.content).some(({ schema }) => isOptionalBody(schema)))
+						requestBody.required = false;
+				return openapiObject;
 			},
 		});
 		await app.register(async (scope) => {
@@ -71,28 +113,41 @@ export default fp(
 	{ name: "openapi", dependencies: ["services", "access"] },
 );
 
-/** What every guarded route has in common: the tokens it takes, and how it refuses. */
-function guarded(
-	schema: FastifySchema | undefined,
-	guards: readonly Needs[],
-	fallback: readonly TokenLocation[],
+/** A route's schema with what follows from its method, its body and its guards: refusals, and the tokens it takes. */
+function completed(
+	schema: FastifySchema,
+	{ method, preHandler }: Pick<RouteOptions, "method" | "preHandler">,
+	usual: readonly TokenLocation[],
 ): FastifySchema {
-	const permissions = guards.flatMap((needs) => needs.permissions ?? []);
+	const guards = needsOf(preHandler);
 	const isOptional = guards.every(({ optional }) => optional);
-	const common = refusals(
-		...(isOptional ? [] : (["AUTHENTICATION_REQUIRED"] as const)),
-		"INVALID_TOKEN",
-		...(guards.some(({ fresh, maxAge }) => fresh || maxAge !== undefined) ? (["FRESH_TOKEN_REQUIRED"] as const) : []),
-		"STORE_UNAVAILABLE",
-		...(permissions.length > 0 ? (["INSUFFICIENT_PERMISSIONS"] as const) : []),
-	);
-	const response: Record<string, TSchema> = { ...common, ...(schema?.response as Record<string, TSchema>) };
-	for (const [status, { description }] of Object.entries(common)) {
+	const permissions = guards.flatMap((needs) => needs.permissions ?? []);
+	const { kind = "access", locations = usual } = guards.at(-1) ?? {};
+	const isUnsafe = [method].flat().some((one) => !safeMethods.has(one));
+	const isGuarded = guards.length > 0;
+	const hasBody = schema.body !== undefined;
+	const cases: [ErrorCode, boolean][] = [
+		["VALIDATION_FAILED", hasBody],
+		["MALFORMED_REQUEST", hasBody],
+		["TWO_CREDENTIALS", isGuarded && locations.includes("header") && locations.includes("form")],
+		["AUTHENTICATION_REQUIRED", !isOptional],
+		["INVALID_TOKEN", isGuarded],
+		["FRESH_TOKEN_REQUIRED", guards.some(({ fresh, maxAge }) => fresh || maxAge !== undefined)],
+		["INSUFFICIENT_PERMISSIONS", permissions.length > 0],
+		["CROSS_ORIGIN_REFUSED", isUnsafe],
+		["CSRF_TOKEN_REQUIRED", isUnsafe && isGuarded && locations.includes("cookie")],
+		["CSRF_TOKEN_MISMATCH", isUnsafe && isGuarded && locations.includes("cookie")],
+		["PAYLOAD_TOO_LARGE", hasBody],
+		["UNSUPPORTED_MEDIA_TYPE", hasBody],
+		["STORE_UNAVAILABLE", isGuarded],
+	];
+	const response = { ...(schema.response as Record<string, TSchema>) };
+	for (const [status, common] of Object.entries(refusals(...cases.flatMap(([code, holds]) => (holds ? code : []))))) {
 		const own = response[status];
-		if (own?.description && own.description !== description)
-			response[status] = { ...own, description: `${description}\n\n${own.description}` };
+		const sentences = [common, own].flatMap((one) => one?.description?.split("\n\n") ?? []);
+		response[status] = { ...common, ...own, description: [...new Set(sentences)].join("\n\n") };
 	}
-	const { kind = "access", locations = fallback } = guards.at(-1) ?? {};
+	if (!isGuarded) return { ...schema, response };
 	const schemes = [
 		...(kind === "refresh" ? [] : tokenIn("access", locations)),
 		...(kind === "access" ? [] : tokenIn("refresh", locations)),

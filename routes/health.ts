@@ -2,13 +2,13 @@
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
 
-const Live = Type.Object({ status: Type.Literal("ok") }, { additionalProperties: false });
+const Live = Type.Object({ status: Type.Literal("ok") }, { additionalProperties: false, description: "It runs" });
 const Ready = Type.Object(
 	{
 		status: Type.String({ description: "ok, degraded, draining, stale or no-signing-key" }),
 		store: Type.String({ description: "up or down" }),
 	},
-	{ additionalProperties: false },
+	{ additionalProperties: false, description: "What it can do now" },
 );
 
 export default async function health(app: App) {

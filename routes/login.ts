@@ -10,6 +10,8 @@ import { languageOf } from "../src/pages/texts.ts";
 import { redirectTarget } from "../src/redirects.ts";
 import { formOrJson, htmlPage, NoQuery, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
 
+const Next = Type.String({ description: "For browsers: where a good login leads to" });
+
 const Login = Type.Object(
 	{
 		username: Type.String(),
@@ -20,7 +22,7 @@ const Login = Type.Object(
 					"Where the tokens go: into the answer, or into cookies where TOKEN_LOCATIONS has them; cookies where it has nothing else",
 			}),
 		),
-		next: Type.Optional(Type.String({ description: "For browsers: where a good login leads to" })),
+		next: Type.Optional(Next),
 	},
 	{ additionalProperties: false },
 );
@@ -44,15 +46,10 @@ export default async function login(app: App) {
 				200: TokenAnswer,
 				...sentOn,
 				...refusals(
-					"VALIDATION_FAILED",
-					"MALFORMED_REQUEST",
 					"INVALID_USERNAME",
 					"INVALID_PASSWORD",
 					"INVALID_CREDENTIALS",
 					"TOO_MANY_ROLES",
-					"CROSS_ORIGIN_REFUSED",
-					"PAYLOAD_TOO_LARGE",
-					"UNSUPPORTED_MEDIA_TYPE",
 					"BUSY",
 					"STORE_UNAVAILABLE",
 					"NO_SIGNING_KEY",
@@ -83,7 +80,7 @@ export default async function login(app: App) {
 		schema: {
 			...htmlPage,
 			summary: "The form to log in",
-			querystring: Type.Object({ next: Type.Optional(Type.String()) }, { additionalProperties: false }),
+			querystring: Type.Object({ next: Type.Optional(Next) }, { additionalProperties: false }),
 		},
 		handler: async (request, reply) => {
 			const next = redirectTarget(request.query.next, redirectHosts);

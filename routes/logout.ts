@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
 import { seeOther, wantsPage } from "../src/pages/page.ts";
 import { actionRefusal } from "../src/pages/refusals.ts";
-import { csrfField, formOrJson, NoQuery, optionalBody, refusals, sentOn } from "../src/schemas.ts";
+import { csrfField, formOrJson, NoQuery, optionalBody, sentOn } from "../src/schemas.ts";
 
 const fields = {
 	access_token: Type.Optional(Type.String()),
@@ -23,16 +23,6 @@ export default async function logout(app: App) {
 		response: {
 			204: Type.Null({ description: "Ended" }),
 			...sentOn,
-			...refusals(
-				"VALIDATION_FAILED",
-				"MALFORMED_REQUEST",
-				"TWO_CREDENTIALS",
-				"CROSS_ORIGIN_REFUSED",
-				"CSRF_TOKEN_REQUIRED",
-				"CSRF_TOKEN_MISMATCH",
-				"PAYLOAD_TOO_LARGE",
-				"UNSUPPORTED_MEDIA_TYPE",
-			),
 		},
 	};
 	const answer = (request: FastifyRequest, reply: FastifyReply, message: string): FastifyReply => {

@@ -12,7 +12,7 @@ const Me = Type.Object(
 		issued_at: Type.Integer({ description: "Epoch seconds" }),
 		expires_at: Type.Integer({ description: "Epoch seconds" }),
 	},
-	{ additionalProperties: false },
+	{ additionalProperties: false, description: "The account, as the token says; its name as it is now" },
 );
 
 export default async function me(app: App) {

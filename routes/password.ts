@@ -22,18 +22,7 @@ export default async function password(app: App) {
 			body: Change,
 			response: {
 				204: Type.Null({ description: "Changed" }),
-				...refusals(
-					"VALIDATION_FAILED",
-					"MALFORMED_REQUEST",
-					"INVALID_PASSWORD",
-					"WEAK_PASSWORD",
-					"INVALID_CURRENT_PASSWORD",
-					"CROSS_ORIGIN_REFUSED",
-					"PAYLOAD_TOO_LARGE",
-					"UNSUPPORTED_MEDIA_TYPE",
-					"BUSY",
-					"STORE_UNAVAILABLE",
-				),
+				...refusals("INVALID_PASSWORD", "WEAK_PASSWORD", "INVALID_CURRENT_PASSWORD", "BUSY"),
 			},
 		},
 		handler: async (request, reply) => {

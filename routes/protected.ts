@@ -2,7 +2,10 @@
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
 
-const Greeting = Type.Object({ message: Type.String() }, { additionalProperties: false });
+const Greeting = Type.Object(
+	{ message: Type.String() },
+	{ additionalProperties: false, description: "The token was accepted" },
+);
 
 export default async function protectedRoute(app: App) {
 	app.get("/protected", {

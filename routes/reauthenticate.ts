@@ -18,21 +18,7 @@ export default async function reauthenticate(app: App) {
 			body: Type.Object({ password: Type.String(), ...csrfField }, { additionalProperties: false }),
 			response: {
 				200: TokenAnswer,
-				...refusals(
-					"VALIDATION_FAILED",
-					"MALFORMED_REQUEST",
-					"INVALID_PASSWORD",
-					"INVALID_CURRENT_PASSWORD",
-					"TOO_MANY_ROLES",
-					"CROSS_ORIGIN_REFUSED",
-					"CSRF_TOKEN_REQUIRED",
-					"CSRF_TOKEN_MISMATCH",
-					"PAYLOAD_TOO_LARGE",
-					"UNSUPPORTED_MEDIA_TYPE",
-					"BUSY",
-					"STORE_UNAVAILABLE",
-					"NO_SIGNING_KEY",
-				),
+				...refusals("INVALID_PASSWORD", "INVALID_CURRENT_PASSWORD", "TOO_MANY_ROLES", "BUSY", "NO_SIGNING_KEY"),
 			},
 		},
 		handler: async (request, reply) => {

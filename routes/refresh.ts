@@ -21,18 +21,7 @@ export default async function refreshRoute(app: App) {
 			response: {
 				200: TokenAnswer,
 				...sentOn,
-				...refusals(
-					"VALIDATION_FAILED",
-					"MALFORMED_REQUEST",
-					"TWO_CREDENTIALS",
-					"TOO_MANY_ROLES",
-					"CROSS_ORIGIN_REFUSED",
-					"CSRF_TOKEN_REQUIRED",
-					"CSRF_TOKEN_MISMATCH",
-					"PAYLOAD_TOO_LARGE",
-					"UNSUPPORTED_MEDIA_TYPE",
-					"NO_SIGNING_KEY",
-				),
+				...refusals("TOO_MANY_ROLES", "NO_SIGNING_KEY"),
 			},
 		},
 		handler: async (request, reply) => {

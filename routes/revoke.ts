@@ -3,7 +3,7 @@ import { Type } from "@sinclair/typebox";
 import type { FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
 import { codeOf } from "../src/error-answers.ts";
-import { csrfField, NoQuery, refusals } from "../src/schemas.ts";
+import { csrfField, NoQuery } from "../src/schemas.ts";
 
 const Revocation = Type.Object(
 	{
@@ -30,15 +30,6 @@ export default async function revoke(app: App) {
 			response: {
 				// Not Type.Null: null would be written as the JSON text "null", and there is nothing to say.
 				200: Type.Unsafe<undefined>({ type: "null", description: "Not good any more" }),
-				...refusals(
-					"VALIDATION_FAILED",
-					"MALFORMED_REQUEST",
-					"CROSS_ORIGIN_REFUSED",
-					"CSRF_TOKEN_REQUIRED",
-					"CSRF_TOKEN_MISMATCH",
-					"PAYLOAD_TOO_LARGE",
-					"UNSUPPORTED_MEDIA_TYPE",
-				),
 			},
 		},
 		handler: async (request, reply) => {

@@ -28,7 +28,12 @@ export default async function sessionsRoute(app: App) {
 		schema: {
 			summary: "Where you are logged in",
 			tags: ["sessions"],
-			response: { 200: Type.Object({ sessions: Type.Array(SessionAnswer) }, { additionalProperties: false }) },
+			response: {
+				200: Type.Object(
+					{ sessions: Type.Array(SessionAnswer) },
+					{ additionalProperties: false, description: "Your sessions, the last used first" },
+				),
+			},
 		},
 		handler: async ({ principal }) => {
 			const own = await sessions.list(principal.id);
@@ -52,11 +57,13 @@ export default async function sessionsRoute(app: App) {
 		preHandler: app.authenticate,
 		schema: {
 			tags: ["sessions"],
-			params: Type.Object({ id: Type.String() }, { additionalProperties: false }),
+			params: Type.Object(
+				{ id: Type.String({ description: "As `GET /sessions` shows it" }) },
+				{ additionalProperties: false },
+			),
 			response: {
 				204: Type.Null({ description: "Ended" }),
-				...sentOn,
-				...refusals("CROSS_ORIGIN_REFUSED", "CSRF_TOKEN_REQUIRED", "CSRF_TOKEN_MISMATCH", "SESSION_NOT_FOUND"),
+				...refusals("SESSION_NOT_FOUND"),
 			},
 		},
 	};
@@ -80,6 +87,7 @@ export default async function sessionsRoute(app: App) {
 		schema: {
 			...end.schema,
 			summary: "End one of your sessions, by a form",
+			response: { ...end.schema.response, ...sentOn },
 			consumes: formOrJson,
 			body: optionalBody(csrfField),
 		},

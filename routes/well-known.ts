@@ -10,7 +10,7 @@ const Metadata = Type.Object(
 		response_types_supported: Type.Array(Type.String()),
 		service_documentation: Type.Optional(Type.String()),
 	},
-	{ additionalProperties: false },
+	{ additionalProperties: false, description: "The metadata" },
 );
 
 export default async function wellKnown(app: App) {

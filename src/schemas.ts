@@ -6,11 +6,19 @@ import { catalogue, type ErrorCode } from "./errors.ts";
 export const formOrJson = ["application/x-www-form-urlencoded", "application/json"];
 
 /** The hidden field of a form that a browser posts with cookies: the same as the header X-CSRF-Token. */
-export const csrfField = { csrf_token: Type.Optional(Type.String()) };
+export const csrfField = {
+	csrf_token: Type.Optional(
+		Type.String({ description: "With cookies: the value of __Host-csrf, where X-CSRF-Token lacks it" }),
+	),
+};
 
 /** `schema.body` of a route that can do without one. */
 export const optionalBody = <Fields extends TProperties>(fields: Fields) =>
 	Type.Union([Type.Object(fields, { additionalProperties: false }), Type.Null()]);
+
+/** Whether a schema of a body takes none as well. */
+export const isOptionalBody = ({ anyOf = [] }: TSchema): boolean =>
+	(anyOf as TSchema[]).some(({ type }) => type === "null");
 
 /** A route that answers a page for people. */
 export const htmlPage = {
@@ -20,7 +28,9 @@ export const htmlPage = {
 };
 
 /** The entry of `schema.response` for a browser that posted a form. */
-export const sentOn = { 303: Type.Null({ description: "To a browser that posted a form: on to the next page" }) };
+export const sentOn = {
+	303: Type.Null({ description: "To a browser that posted a form with cookies: on to the next page" }),
+};
 
 /**
  * Tokens, as they are given (RFC 6749 section 5.1). In cookies, the answer holds everything but the tokens.
@@ -35,7 +45,10 @@ export const TokenAnswer = Type.Object(
 		refresh_expires_in: Type.Optional(Type.Integer({ description: "Seconds until the refresh token expires" })),
 		csrf_token: Type.Optional(Type.String({ description: "With cookies: what to repeat in X-CSRF-Token" })),
 	},
-	{ additionalProperties: false },
+	{
+		additionalProperties: false,
+		description: "The tokens; or, where they went into cookies, what a page needs to know of them",
+	},
 );
 
 /** `schema.querystring` of a route that takes no query: what should be in the body must not be in a URL (ASVS 14.2.1). */

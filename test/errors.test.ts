@@ -49,6 +49,7 @@ t.test("docs/errors.md has one row for each code of the catalogue, and says the 
 });
 
 interface Operation {
+	requestBody?: { required: boolean };
 	responses: Record<string, { description?: string; content?: Record<string, { schema: object }> }>;
 }
 
@@ -56,6 +57,7 @@ t.test(
 	"the OpenAPI document declares refusals of the catalogue, under their status, and leaves none out",
 	async (t) => {
 		const { get } = await testApp(t, {
+			settings: { TOKEN_LOCATIONS: "header,cookie" },
 			extend: (app) => {
 				// No route asks for a fresh token yet.
 				const config = { access: "authenticated" };
@@ -68,6 +70,7 @@ t.test(
 		for (const [path, operations] of Object.entries(paths))
 			for (const [method, { responses }] of Object.entries(operations))
 				for (const [status, { description = "", content }] of Object.entries(responses)) {
+					if (path !== "/guarded") t.not(description, "Default Response", `${method} ${path} ${status} is described`);
 					// The 503 of /readyz is a report, not a refusal.
 					if (Number(status) < 400 || path === "/readyz") continue;
 					const where = `${method} ${path} ${status}`;
@@ -78,6 +81,7 @@ t.test(
 						t.equal(entry?.statusCode, Number(status), `${where}: ${code} has this status`);
 						t.equal(entry?.doc, doc, `${where}: ${code} is described as in the catalogue`);
 						declared.add(code);
+						t.equal(description.split(`${code}: `).length, 2, `${where}: ${code} stands there once`);
 					}
 					const schema = content?.["application/json"]?.schema as Record<string, unknown> | undefined;
 					t.match(schema, { type: "object", additionalProperties: false }, `${where}: the one shape, and closed`);
@@ -91,6 +95,37 @@ t.test(
 			);
 	},
 );
+
+t.test("the OpenAPI document says of each route what its guards and its body bring about", async (t) => {
+	const documentFor = async (locations: string) => {
+		const { get } = await testApp(t, { settings: { TOKEN_LOCATIONS: locations } });
+		const { paths } = (await get("/docs/json")).json<{ paths: Record<string, Record<string, Operation>> }>();
+		return (path: string, method: string) => paths[path]?.[method] as Operation;
+	};
+	const refusalsOf = ({ responses }: Operation) =>
+		Object.values(responses).flatMap(({ description = "" }) => description.match(/^[A-Z_]+(?=: )/gm) ?? []);
+	const header = await documentFor("header");
+	const both = await documentFor("header,cookie");
+	const always = ["INVALID_TOKEN", "STORE_UNAVAILABLE", "AUTHENTICATION_REQUIRED"];
+	t.same(refusalsOf(header("/me", "get")).sort(), always.toSorted(), "nothing that a GET cannot meet");
+	t.same(
+		refusalsOf(header("/sessions/{id}", "delete")).sort(),
+		[...always, "CROSS_ORIGIN_REFUSED", "SESSION_NOT_FOUND"].sort(),
+		"a DELETE without a body",
+	);
+	for (const path of ["/password", "/reauthenticate", "/logout", "/refresh", "/revoke"]) {
+		const csrf = ["CSRF_TOKEN_REQUIRED", "CSRF_TOKEN_MISMATCH"];
+		const body = ["VALIDATION_FAILED", "MALFORMED_REQUEST", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"];
+		for (const code of [...always, ...body, "CROSS_ORIGIN_REFUSED"])
+			t.ok(refusalsOf(header(path, "post")).includes(code), `${path}: ${code}`);
+		for (const code of csrf) {
+			t.ok(refusalsOf(both(path, "post")).includes(code), `${path} with cookies: ${code}`);
+			t.notOk(refusalsOf(header(path, "post")).includes(code), `${path} without cookies: no ${code}`);
+		}
+	}
+	t.equal(header("/password", "post").requestBody?.required, true);
+	t.equal(header("/logout", "post").requestBody?.required, false, "a header alone will do");
+});
 
 t.test("the catalogue keeps its own rules", async (t) => {
 	for (const [code, { statusCode, message, doc }] of entries) {
