@@ -8,6 +8,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { errors } from "../../src/errors.ts";
 import { form, goodPassword, testApp } from "../support/app.ts";
 import { decode, segments } from "../support/forgery.ts";
+import { beginSession } from "../support/sessions.ts";
 
 interface Pair {
 	access_token: string;
@@ -72,18 +73,32 @@ const extend = (app: App) => {
 const house = await testApp(t, { extend, settings: { TOKEN_LOCATIONS: "header,cookie" } });
 const { app, get, mint, login, clock } = house;
 const id = await house.addUser("ada");
+const { id: rootId } = await house.services.users.getByName("root");
 const good = house.claims(id);
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const post = (url: string, fields: Record<string, string> = {}, headers: Headers = {}) => {
 	const { payload, headers: own } = form(fields);
 	return app.inject({ method: "POST", url, payload, headers: { ...own, ...headers } });
 };
-const pair = async () => (await login("ada")).json<Pair>();
+/** The tokens of a session that began as a login begins one, but for the hash: that a login gives the same is T1's to show. */
+const pairOf = async (userId: string) => {
+	const { access, refresh } = await beginSession(house, userId);
+	return { access_token: access, refresh_token: refresh };
+};
+const pair = () => pairOf(id);
 const codeOf = (answer: { statusCode: number; json(): { code?: string } }) =>
 	answer.statusCode < 400 ? answer.statusCode : answer.json().code;
 
-/** A browser's cookies after a login. */
+/** The cookies of such a session, as a browser sends them. */
 async function cookies() {
+	const session = await beginSession(house, id);
+	const access = `__Host-access=${session.access}`;
+	const refresh = `__Host-refresh=${session.refresh}`;
+	return { cookie: `${access}; ${refresh}`, access, refresh, csrf: house.services.csrf.valueFor(session.id) };
+}
+
+/** A browser's cookies after a login. */
+async function cookiesOfLogin() {
 	const answer = await post("/login", { username: "ada", password: goodPassword, delivery: "cookie" });
 	const set = answer.cookies as { name: string; value: string }[];
 	const value = (name: string) => set.find((one) => one.name === name)?.value ?? "";
@@ -92,14 +107,13 @@ async function cookies() {
 		body: answer.json<{ csrf_token: string }>(),
 		cookie: ["access", "refresh"].map((kind) => `__Host-${kind}=${value(`__Host-${kind}`)}`).join("; "),
 		access: `__Host-access=${value("__Host-access")}`,
-		refresh: `__Host-refresh=${value("__Host-refresh")}`,
 		csrf: value("__Host-csrf"),
 	};
 }
 const sameSite = { "sec-fetch-site": "same-origin" };
 
 t.test("T1, T2, T6, T7, C15: what the two kinds of token say", async (t) => {
-	const { access_token, refresh_token } = await pair();
+	const { access_token, refresh_token } = (await login("ada")).json<Pair>();
 	const [header, claims] = segments(access_token).map((part, index) => (index < 2 ? decode(part) : {}));
 	t.match(header, { alg: "ES256", typ: "at+jwt", kid: String });
 	const ours = { iss: String, aud: [String], sub: id, client_id: String, type: "access", fresh: true };
@@ -113,7 +127,7 @@ t.test("T1, T2, T6, T7, C15: what the two kinds of token say", async (t) => {
 });
 
 t.test("T4, C1, C2: how long a token lives is a setting with two ends, and no caller's wish", async (t) => {
-	const { access_token, expires_in, refresh_expires_in } = await pair();
+	const { access_token, expires_in, refresh_expires_in } = (await login("ada")).json<Pair>();
 	const { exp, iat } = decode(segments(access_token)[1]) as { exp: number; iat: number };
 	t.same([exp - iat, expires_in, refresh_expires_in], [900, 900, 30 * 86_400]);
 	const asking = await post("/login", { username: "ada", password: goodPassword, expires_in: "99999" });
@@ -161,7 +175,7 @@ t.test("C16, B9 to B13, B15: every refusal has one shape, a code of its own, and
 	await post("/logout", {}, bearer(ended.access_token));
 	const { refresh_token } = await pair();
 	const { access_token } = (await post("/refresh", { refresh_token })).json<Pair>();
-	const root = (await login("root")).json<Pair>();
+	const root = await pairOf(rootId);
 	const older = (await post("/refresh", { refresh_token: root.refresh_token })).json<Pair>();
 	const cases: [row: string, token: string | undefined, url: string, status: number, code: string][] = [
 		["B9 revoked", ended.access_token, "/who", 401, "INVALID_TOKEN"],
@@ -226,7 +240,7 @@ t.test("C18, C19, L1, L2: the header is Authorization, the scheme Bearer, and th
 });
 
 t.test("C24 to C29, K1, K2: the cookies, with attributes that no setting weakens", async (t) => {
-	const { set } = await cookies();
+	const { set } = await cookiesOfLogin();
 	const parts = set.filter((one) => !/Max-Age=0/.test(one)).map((one) => one.split("; ").slice(1).sort().join("; "));
 	t.same(parts, [
 		"HttpOnly; Max-Age=900; Path=/; SameSite=Lax; Secure",
@@ -240,7 +254,7 @@ t.test("C24 to C29, K1, K2: the cookies, with attributes that no setting weakens
 });
 
 t.test("C30 to C35, L6, K4: with a cookie, what changes something needs the session's own value", async (t) => {
-	const { cookie, access, csrf, body } = await cookies();
+	const { cookie, access, csrf, body } = await cookiesOfLogin();
 	t.equal(body.csrf_token, csrf, "K4: a program reads the value in the answer");
 	const cases: [what: string, headers: Headers, fields: Record<string, string>, code: unknown][] = [
 		["the cookie alone", { cookie, ...sameSite }, {}, "CSRF_TOKEN_REQUIRED"],
@@ -340,7 +354,7 @@ t.test("P1, P7, P10: the order of the checks; only what passed them all reaches 
 
 t.test("P11: the caller's own token counts before a cookie, and a bad one is not passed over", async (t) => {
 	const { access, cookie, csrf } = await cookies();
-	const root = (await login("root")).json<Pair>().access_token;
+	const { access_token: root } = await pairOf(rootId);
 	const both = await app.inject({ url: "/who", headers: { cookie: access, ...bearer(root) } });
 	t.match(both.json(), { location: "header" });
 	t.not(both.json().id, id, "the header is who asks");

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Test } from "tap";
+import { withoutTap } from "./process.ts";
 import { temporaryFolder } from "./stores.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -19,8 +20,7 @@ export function copyProject(t: Test): string {
 /** What the compiler says of the plugins and the routes in such a folder; nothing where all is well. */
 export function compile(folder: string): string {
 	writeFileSync(join(folder, "check.json"), '{ "extends": "./tsconfig.json", "include": ["plugins", "routes"] }');
-	// Not `typescript/bin/tsc`: under tap's loader, which every child process gets, Node takes that file for CommonJS.
-	const tsc = [join(root, "node_modules/typescript/lib/tsc.js"), "-p", "check.json"];
-	const { status, stdout, stderr } = spawnSync(process.execPath, tsc, { cwd: folder, encoding: "utf8" });
+	const args = [...withoutTap, process.execPath, join(root, "node_modules/typescript/bin/tsc"), "-p", "check.json"];
+	const { status, stdout, stderr } = spawnSync("env", args, { cwd: folder, encoding: "utf8" });
 	return status === 0 ? "" : `exit code ${status}\n${stdout}${stderr}`;
 }

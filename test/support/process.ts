@@ -76,9 +76,9 @@ export function environment(settings: Settings): NodeJS.ProcessEnv {
 
 /**
  * tap gives every process that a test starts its own loader, to count coverage: here the product itself is to run, as it
- * will, and a start takes half the time.
+ * will, and a start takes half the time. Arguments of `env`.
  */
-const withoutTap = ["-u", "NODE_OPTIONS", "-u", "NODE_V8_COVERAGE"];
+export const withoutTap = ["-u", "NODE_OPTIONS", "-u", "NODE_V8_COVERAGE"];
 
 /** Starts any program; it is ended by force when the test is over. */
 export function start(t: Test, command: string, args: string[], options: SpawnOptions): Running {
