@@ -40,8 +40,12 @@ declare module "fastify" {
 	}
 }
 
+/** What a guard asks for, with everything said: worked out once, not for each request. */
+type FullNeeds = Readonly<Required<Omit<Needs, "maxAge">> & { maxAge: number | undefined }>;
+
 export default fp(
 	async (app) => {
+		const { checkToken, verifyAccessToken } = app;
 		const { changes, clock, config, csrf, refresh, revocations, tokens } = app.services;
 		app.decorateRequest("tokenLocation", null);
 		// `presentedRefresh` and `verifiedPrincipal` are not decorated: Fastify would set them on every request, also on those without a guard.
@@ -59,7 +63,15 @@ export default fp(
 		const requires = (asked: Needs): Guard => {
 			const fault = impossible(asked);
 			if (fault !== undefined) throw new Error(`app.requires(${JSON.stringify(asked)}): ${fault}`);
-			const needs = Object.freeze({ ...asked });
+			const needs: FullNeeds = Object.freeze({
+				permissions: [],
+				fresh: false,
+				maxAge: undefined,
+				optional: false,
+				kind: "access",
+				locations: config.tokenLocations,
+				...asked,
+			});
 			const guard = (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction) => {
 				let pending: Promise<void> | undefined;
 				try {
@@ -71,23 +83,23 @@ export default fp(
 				if (pending === undefined) done();
 				else pending.then(() => done(), done);
 			};
-			return Object.assign(guard, { needs });
+			return Object.assign(guard, { needs: Object.freeze({ ...asked }) });
 		};
 		app.decorate("requires", requires);
 		app.decorate("authenticate", requires({}));
 
-		function check(request: FastifyRequest, needs: Needs): Promise<void> | undefined {
+		function check(request: FastifyRequest, needs: FullNeeds): Promise<void> | undefined {
 			const now = changes.nowMs();
 			const held = changes.hold(now);
 			if (held) return held.then(() => check(request, needs));
 			if (!changes.fresh(now)) throw new errors.STORE_UNAVAILABLE();
-			const presented = findToken(request, needs.kind ?? "access", needs.locations ?? config.tokenLocations);
+			const presented = findToken(request, needs.kind, needs.locations);
 			if (presented === undefined) {
 				if (needs.optional) return undefined;
 				throw new errors.AUTHENTICATION_REQUIRED();
 			}
 			const found =
-				presented.kind === "access" ? app.verifyAccessToken(presented.token) : verifyRefresh(request, presented.token);
+				presented.kind === "access" ? verifyAccessToken(presented.token) : verifyRefresh(request, presented.token);
 			if (found instanceof Promise) return found.then((principal) => admit(request, principal, presented, needs));
 			return admit(request, found, presented, needs);
 		}
@@ -102,18 +114,18 @@ export default fp(
 			request: FastifyRequest,
 			principal: Principal,
 			presented: FoundToken,
-			needs: Needs,
+			needs: FullNeeds,
 		): Promise<void> | undefined {
 			if (tokens.hasExpired(principal)) refuse("it has expired");
 			if (revocations.has(principal)) refuse(`its session ${principal.sessionId} or its account was ended`);
 			if (presented.cookies) checkCsrf(request, principal, presented);
-			const { permissions = [], fresh = false, maxAge } = needs;
-			const age = clock.now() - principal.authenticatedAt;
-			if ((fresh && !principal.fresh) || (maxAge !== undefined && age > maxAge))
-				throw Object.assign(new errors.FRESH_TOKEN_REQUIRED(), { maxAge });
-			if (!permissions.every((permission) => principal.permissions.includes(permission)))
-				throw new errors.INSUFFICIENT_PERMISSIONS({ cause: new Error(`account ${principal.id}`) });
-			const checked = app.checkToken(principal, request);
+			const { permissions, fresh, maxAge } = needs;
+			const tooOld = maxAge !== undefined && clock.now() - principal.authenticatedAt > maxAge;
+			if (tooOld || (fresh && !principal.fresh)) throw Object.assign(new errors.FRESH_TOKEN_REQUIRED(), { maxAge });
+			for (const permission of permissions)
+				if (!principal.permissions.includes(permission))
+					throw new errors.INSUFFICIENT_PERMISSIONS({ cause: new Error(`account ${principal.id}`) });
+			const checked = checkToken(principal, request);
 			if (checked) return checked.then(() => letIn(request, principal, presented));
 			letIn(request, principal, presented);
 			return undefined;

@@ -31,10 +31,10 @@ export function findToken(
 	kind: "access" | "refresh" | "either",
 	locations: readonly TokenLocation[],
 ): FoundToken | undefined {
-	const cookieTokens =
-		request.headers.cookie !== undefined && locations.includes("cookie") ? request.cookieTokens() : {};
+	const { authorization, cookie: cookieHeader } = request.headers;
+	const cookieTokens = cookieHeader !== undefined && locations.includes("cookie") ? request.cookieTokens() : {};
 	const cookies = cookieTokens.access !== undefined || cookieTokens.refresh !== undefined;
-	const header = locations.includes("header") ? bearerToken(request.headers.authorization) : undefined;
+	const header = locations.includes("header") ? bearerToken(authorization) : undefined;
 	const formTokens = locations.includes("form") ? tokensOfForm(request.body) : {};
 	const form = pick(formTokens, kind);
 	const two = kind === "either" && formTokens.access !== undefined && formTokens.refresh !== undefined;
