@@ -2,32 +2,19 @@
  * The first look at every request: it gets its log, its answer gets the standard headers and the request id, and it is
  * refused where a proxy may have read it otherwise. One hook for all of it, because every request pays for each hook.
  */
-import { createRequire } from "node:module";
 import type { FastifyBaseLogger, FastifyReply, onSendHookHandler } from "fastify";
 import fp from "fastify-plugin";
 import { assertOneReading, hasUnclearEnd } from "../src/framing.ts";
 import { standardHeaders } from "../src/headers.ts";
 import { requestLog } from "../src/log.ts";
 
-type WithHeaders = FastifyReply & Record<symbol, Record<string, string>>;
-
-/**
- * Where Fastify keeps the headers of an answer. Seven calls of `reply.header()` instead take 8 % of a whole request
- * (docs/benchmarks.md). A Fastify without this symbol does not start, and test/plugins/headers.test.ts sees one that
- * means something else by it.
- */
-const { kReplyHeaders } = createRequire(import.meta.url)("fastify/lib/symbols.js") as { kReplyHeaders: symbol };
-
 export default fp(
 	async (app) => {
 		const { log, readiness } = app.services;
-		if (typeof kReplyHeaders !== "symbol") throw new Error("This Fastify keeps its headers elsewhere");
-		// Not frozen: V8 copies such an object in one go.
-		const always = { ...standardHeaders };
 		app.addHook("onRequest", (request, reply, done) => {
 			request.log = requestLog(log, request.id) as FastifyBaseLogger;
 			reply.log = request.log;
-			(reply as WithHeaders)[kReplyHeaders] = { ...always, "x-request-id": request.id };
+			reply.headers(standardHeaders).header("x-request-id", request.id);
 			// Keep-alive clients move to another replica while this one still serves them.
 			if (readiness.isDraining() || hasUnclearEnd(request.raw)) reply.header("connection", "close");
 			assertOneReading(request.raw);
