@@ -36,7 +36,7 @@ declare module "fastify" {
 		/** The refresh token that a guard has let through: what `refresh.renew` takes. */
 		presentedRefresh?: PresentedRefresh;
 		/** Set by the guard; read `principal` instead. */
-		verifiedPrincipal?: Principal;
+		verifiedPrincipal: Principal | null;
 	}
 }
 
@@ -48,16 +48,17 @@ export default fp(
 		const { checkToken, verifyAccessToken } = app;
 		const { changes, clock, config, csrf, refresh, revocations, tokens } = app.services;
 		app.decorateRequest("tokenLocation", null);
-		// `presentedRefresh` and `verifiedPrincipal` are not decorated: Fastify would set them on every request, also on those without a guard.
+		app.decorateRequest("verifiedPrincipal", null);
+		// `presentedRefresh` is not decorated: few routes need it, and every request would pay for it.
 		app.decorateRequest("principal", {
 			getter() {
-				if (this.verifiedPrincipal === undefined)
+				if (this.verifiedPrincipal === null)
 					throw new Error("request.principal needs app.authenticate or app.requires() as the route's preHandler");
 				return this.verifiedPrincipal;
 			},
 		});
 		app.decorateRequest("findPrincipal", function (this: FastifyRequest) {
-			return this.verifiedPrincipal;
+			return this.verifiedPrincipal ?? undefined;
 		});
 
 		const requires = (asked: Needs): Guard => {
@@ -135,7 +136,7 @@ export default fp(
 		function letIn(request: FastifyRequest, principal: Principal, { location }: FoundToken): void {
 			const before = request.verifiedPrincipal;
 			// Two guards that look in different places: what one of them asked of a person would count for another one.
-			if (before !== undefined && (before.id !== principal.id || before.sessionId !== principal.sessionId))
+			if (before !== null && (before.id !== principal.id || before.sessionId !== principal.sessionId))
 				throw new errors.TWO_CREDENTIALS();
 			request.tokenLocation = location;
 			request.verifiedPrincipal = principal;

@@ -2,7 +2,7 @@
  * The first look at every request: it gets its log, its answer gets the standard headers and the request id, and it is
  * refused where a proxy may have read it otherwise. One hook for all of it, because every request pays for each hook.
  */
-import type { FastifyBaseLogger, FastifyReply, onSendHookHandler } from "fastify";
+import type { FastifyBaseLogger, onSendHookHandler } from "fastify";
 import fp from "fastify-plugin";
 import { assertOneReading, hasUnclearEnd } from "../src/framing.ts";
 import { standardHeaders } from "../src/headers.ts";
