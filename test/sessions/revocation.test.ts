@@ -1,16 +1,7 @@
 /** Ended sessions and revoked tokens: refused at every door, whatever they are dressed up as. */
 import t from "tap";
 import { type TestApp, testApp } from "../support/app.ts";
-import {
-	beginSession,
-	introspector,
-	openDoors,
-	type Pair,
-	pairOf,
-	post,
-	refreshWith,
-	rotate,
-} from "../support/sessions.ts";
+import { beginSession, introspector, openDoors, type Pair, post, refreshWith, rotate } from "../support/sessions.ts";
 import { onEachStore } from "../support/stores.ts";
 
 /** The order of P-256 (FIPS 186-5). */
@@ -71,7 +62,7 @@ onEachStore((kind) => {
 		});
 
 		await t.test("V03: list the sessions, end one, end the others, end all", async (t) => {
-			const login = pairOf(await house.login("ada"));
+			const login = await beginSession(house, ada);
 			const pairs = [await beginSession(house, ada), await beginSession(house, ada), await beginSession(house, ada)];
 			const stranger = await beginSession(house, bob);
 			const list = async () =>
