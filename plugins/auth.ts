@@ -10,7 +10,6 @@ import { type FoundToken, findToken } from "../src/presented.ts";
 import type { Principal } from "../src/principal.ts";
 import { safeMethods } from "../src/same-origin.ts";
 import type { PresentedRefresh } from "../src/sessions/refresh.ts";
-import { refuse } from "../src/tokens.ts";
 
 /** A preHandler that lets only some requests through, and says which. */
 export type Guard = {
@@ -46,7 +45,7 @@ type FullNeeds = Readonly<Required<Omit<Needs, "maxAge">> & { maxAge: number | u
 export default fp(
 	async (app) => {
 		const { checkToken, verifyAccessToken } = app;
-		const { changes, clock, config, csrf, refresh, revocations, tokens } = app.services;
+		const { changes, clock, config, csrf, refresh, tokens } = app.services;
 		app.decorateRequest("tokenLocation", null);
 		app.decorateRequest("verifiedPrincipal", null);
 		// `presentedRefresh` is not decorated: few routes need it, and every request would pay for it.
@@ -107,7 +106,7 @@ export default fp(
 
 		async function verifyRefresh(request: FastifyRequest, token: string): Promise<Principal> {
 			request.presentedRefresh = await refresh.present(token);
-			return tokens.refreshPrincipal(request.presentedRefresh.session);
+			return tokens.assertLive(tokens.refreshPrincipal(request.presentedRefresh.session));
 		}
 
 		/** The checks that time, administrators and the route can change: made on every request, never remembered. */
@@ -117,8 +116,6 @@ export default fp(
 			presented: FoundToken,
 			needs: FullNeeds,
 		): Promise<void> | undefined {
-			if (tokens.hasExpired(principal)) refuse("it has expired");
-			if (revocations.has(principal)) refuse(`its session ${principal.sessionId} or its account was ended`);
 			if (presented.cookies) checkCsrf(request, principal, presented);
 			const { permissions, fresh, maxAge } = needs;
 			const tooOld = maxAge !== undefined && clock.now() - principal.authenticatedAt > maxAge;

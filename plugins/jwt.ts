@@ -15,7 +15,7 @@ declare module "fastify" {
 	interface FastifyInstance {
 		/** Signs an access token with the key that is active now. */
 		signAccessToken(claims: AccessClaims): Promise<string>;
-		/** Who a token's verified claims name; all checks but expiry and revocation. Rejects with INVALID_TOKEN. */
+		/** Who a token names, after every check on it. A remembered one is answered, or refused, without a promise. Throws INVALID_TOKEN. */
 		verifyAccessToken(token: string): Principal | Promise<Principal>;
 	}
 }
@@ -46,9 +46,7 @@ export default fp(
 		);
 
 		// The whole text is the key, and only verified tokens enter: nobody can plant an entry or share another's.
-		const verified = new LRUCache<string, Principal>({
-			max: mostVerifiedTokens,
-		});
+		const verified = new LRUCache<string, Principal>({ max: mostVerifiedTokens });
 		let losses = 0;
 		keys.onLoss(() => {
 			losses++;
@@ -64,7 +62,7 @@ export default fp(
 			const known = verified.get(token);
 			if (known === undefined) return verifyFirst(token);
 			if (tokens.hasExpired(known)) verified.delete(token);
-			return known;
+			return tokens.assertLive(known);
 		});
 
 		async function verifyFirst(token: string): Promise<Principal> {
@@ -80,7 +78,7 @@ export default fp(
 			const principal = tokens.principal(claims);
 			// Not where a key left the ring meanwhile: it may have been this token's.
 			if (lossesBefore === losses && !tokens.hasExpired(principal)) verified.set(token, principal);
-			return principal;
+			return tokens.assertLive(principal);
 		}
 	},
 	{ name: "jwt", dependencies: ["services"] },

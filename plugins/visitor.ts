@@ -25,7 +25,7 @@ declare module "fastify" {
 
 export default fp(
 	async (app) => {
-		const { refresh, revocations, sessions, tokens, users } = app.services;
+		const { refresh, sessions, tokens, users } = app.services;
 
 		app.decorateRequest("findVisitor", async function (this: FastifyRequest): Promise<Visitor | undefined> {
 			const cookies = this.cookieTokens();
@@ -38,7 +38,6 @@ export default fp(
 		const byAccess = (request: FastifyRequest, token: string): Promise<Session | undefined> =>
 			unlessInvalid(async () => {
 				const principal = await app.verifyAccessToken(token);
-				if (tokens.hasExpired(principal) || revocations.has(principal)) return undefined;
 				await app.checkToken(principal, request);
 				return (await sessions.find(principal.sessionId))?.session;
 			});

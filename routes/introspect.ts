@@ -34,7 +34,7 @@ const Introspection = Type.Object(
 );
 
 export default async function introspect(app: App) {
-	const { config, refresh, revocations, tokens, users } = app.services;
+	const { config, refresh, tokens, users } = app.services;
 
 	app.post("/introspect", {
 		config: { access: "tokens:introspect" },
@@ -75,8 +75,9 @@ export default async function introspect(app: App) {
 	async function find(token: string, request: FastifyRequest): Promise<Principal | undefined> {
 		try {
 			const session = await refresh.look(token);
-			const principal = session ? tokens.refreshPrincipal(session) : await app.verifyAccessToken(token);
-			if (tokens.hasExpired(principal) || revocations.has(principal)) return undefined;
+			const principal = session
+				? tokens.assertLive(tokens.refreshPrincipal(session))
+				: await app.verifyAccessToken(token);
 			await app.checkToken(principal, request);
 			return principal;
 		} catch (error) {

@@ -15,7 +15,7 @@ const Revocation = Type.Object(
 );
 
 export default async function revoke(app: App) {
-	const { refresh, revocations, sessions, tokens } = app.services;
+	const { refresh, revocations, sessions } = app.services;
 
 	app.post("/revoke", {
 		config: { access: "authenticated" },
@@ -49,12 +49,10 @@ export default async function revoke(app: App) {
 	async function revokeAccessToken(request: FastifyRequest, token: string): Promise<void> {
 		try {
 			const principal = await app.verifyAccessToken(token);
-			const own = principal.id === request.principal.id;
-			// Not twice: it takes a lock that others wait for, and every replica hears of it.
-			const live = !tokens.hasExpired(principal) && !revocations.has(principal);
-			if (own && live) await revocations.revokeToken(principal);
+			if (principal.id === request.principal.id) await revocations.revokeToken(principal);
 		} catch (error) {
-			// A token that is not good needs no revoking (RFC 7009 section 2.2).
+			// A token that is not good, or was revoked before, needs no revoking (RFC 7009 section 2.2): that would take a
+			// lock that others wait for, and every replica would hear of it.
 			if (codeOf(error) !== "INVALID_TOKEN") throw error;
 		}
 	}

@@ -136,7 +136,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 				log,
 			}),
 			csrf: createCsrf(deriveKeys(config, "csrf")),
-			tokens: createTokens({ config, keys, clock }),
+			tokens: createTokens({ config, keys, clock, revocations }),
 			readiness: createReadiness({ changes, keys }),
 			async close(): Promise<void> {
 				await housekeeping.close();

@@ -10,6 +10,7 @@ import type { VerificationKey } from "./keys/key-pair.ts";
 import type { Keys } from "./keys/keys.ts";
 import { type Principal, toleranceSeconds } from "./principal.ts";
 import { randomId } from "./random.ts";
+import type { Revocations } from "./revocations.ts";
 import type { Session } from "./sessions/sessions.ts";
 import type { User } from "./users/users.ts";
 
@@ -39,8 +40,21 @@ export interface AccessClaims {
 
 export type Tokens = ReturnType<typeof createTokens>;
 
-/** Builds the rules from the configuration and the key ring. */
-export function createTokens({ config, keys, clock }: { config: Config; keys: Keys; clock: Clock }) {
+/** Builds the rules from the configuration, the key ring and the revocations. */
+export function createTokens({
+	config,
+	keys,
+	clock,
+	revocations,
+}: {
+	config: Config;
+	keys: Keys;
+	clock: Clock;
+	revocations: Pick<Revocations, "has">;
+}) {
+	/** Whether a token has ended (RFC 7519 section 4.1.4). */
+	const hasExpired = (principal: Principal): boolean => clock.now() >= principal.expiresAt + toleranceSeconds;
+
 	return {
 		/**
 		 * The claims of a new access token. It never outlives its session.
@@ -173,8 +187,19 @@ export function createTokens({ config, keys, clock }: { config: Config; keys: Ke
 			});
 		},
 
-		/** Whether a token has ended (RFC 7519 section 4.1.4), asked on every request. */
-		hasExpired: (principal: Principal): boolean => clock.now() >= principal.expiresAt + toleranceSeconds,
+		hasExpired,
+
+		/**
+		 * Refuses a token that has ended or was revoked. Asked each time one is presented: what was true of it a moment ago
+		 * may not be any more.
+		 *
+		 * @throws INVALID_TOKEN
+		 */
+		assertLive(principal: Principal): Principal {
+			if (hasExpired(principal)) refuse("it has expired");
+			if (revocations.has(principal)) refuse(`its session ${principal.sessionId} or its account was ended`);
+			return principal;
+		},
 	};
 }
 
