@@ -61,8 +61,12 @@ export default fp(
 		app.decorate("verifyAccessToken", (token: string) => {
 			const known = verified.get(token);
 			if (known === undefined) return verifyFirst(token);
-			if (tokens.hasExpired(known)) verified.delete(token);
-			return tokens.assertLive(known);
+			try {
+				return tokens.assertLive(known);
+			} catch (error) {
+				if (tokens.hasExpired(known)) verified.delete(token);
+				throw error;
+			}
 		});
 
 		async function verifyFirst(token: string): Promise<Principal> {
