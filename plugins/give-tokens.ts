@@ -8,10 +8,13 @@ import fp from "fastify-plugin";
 import type { NewToken } from "../src/extend.ts";
 import type { TokenAnswer } from "../src/schemas.ts";
 import type { Session } from "../src/sessions/sessions.ts";
+import type { AccessClaims } from "../src/tokens.ts";
 
 /** An access token that was made just now. */
 export interface AccessToken {
 	text: string;
+	/** What it says. */
+	claims: AccessClaims;
 	/** How long it is good. */
 	seconds: number;
 }
@@ -49,7 +52,7 @@ export default fp(
 			const claims = tokens.claimsFor(user, session, { fresh, extra });
 			const text = await app.signAccessToken(claims);
 			tokens.assertUsable(text);
-			return { text, seconds: claims.exp - claims.iat };
+			return { text, claims, seconds: claims.exp - claims.iat };
 		});
 
 		app.decorateReply("giveTokens", function (this: FastifyReply, { access, session, delivery, ...gift }: Gift) {

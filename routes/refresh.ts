@@ -7,7 +7,7 @@ import { actionRefusal } from "../src/pages/refusals.ts";
 import { csrfField, formOrJson, NoQuery, optionalBody, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
 
 export default async function refreshRoute(app: App) {
-	const { config, refresh } = app.services;
+	const { config, refresh, tokens } = app.services;
 
 	app.post("/refresh", {
 		config: { access: "authenticated", refusalPage: actionRefusal },
@@ -27,9 +27,12 @@ export default async function refreshRoute(app: App) {
 		handler: async (request, reply) => {
 			// The guard above lets nothing else through.
 			if (request.presentedRefresh === undefined) throw new errors.INVALID_TOKEN();
-			const { session, made: access } = await refresh.renew(request.presentedRefresh, (token) =>
-				app.makeAccessToken({ ...token, fresh: false }),
-			);
+			const { session, made: access } = await refresh.renew(request.presentedRefresh, async (token) => {
+				const made = await app.makeAccessToken({ ...token, fresh: false });
+				// A refresh token has no claims: a check that decides by them has to see those that are about to be given.
+				await app.checkToken(tokens.principal(structuredClone(made.claims)), request);
+				return made;
+			});
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
 			const answer = reply.giveTokens({ access, session, refresh: true, delivery });
 			return delivery === "cookie" && wantsPage(request.headers) ? reply.sendPage(seeOther("/")) : answer;

@@ -37,16 +37,18 @@ t.test("the files of docs/guards.md, each dropped into its folder, compile and d
 	for (const file of mistaken) rmSync(file);
 
 	const builder = (await import(pathToFileURL(join(copy, "test/support/app.ts")).href)) as { testApp: typeof testApp };
-	const { addUser, tokenFor, get, mint, claims } = await builder.testApp(t);
+	const { app, addUser, login, tokenFor, get, mint, claims } = await builder.testApp(t);
 	const ids = new Map<string, string>();
 	for (const name of ["ada@good.example", "bob@late.example", "eve"]) ids.set(name, await addUser(name));
 	const ada = await tokenFor("ada@good.example");
 	t.equal(decode(segments(ada)[1]).tenant, "good.example", "the claim is in the token");
 	t.same((await get("/card", ada)).json(), { username: "ada@good.example", tenant: "good.example" });
-	const late = await tokenFor("bob@late.example");
+	const { access_token: late, refresh_token } = (await login("bob@late.example")).json<Record<string, string>>();
 	const bob = await get("/card", late);
 	t.match([bob.statusCode, bob.json().code], [401, "INVALID_TOKEN"], "the check refuses a suspended tenant");
 	t.equal((await get("/protected", late)).statusCode, 401, "on every route");
+	const refreshed = await app.inject({ method: "POST", url: "/refresh", payload: { refresh_token } });
+	t.match([refreshed.statusCode, refreshed.json().code], [401, "INVALID_TOKEN"], "and at /refresh");
 	const before = mint(claims(ids.get("eve") ?? ""));
 	t.same((await get("/card", before)).json(), { username: "eve", tenant: "none" }, "a token from before the plugin");
 	const nobody = await get("/card", mint(claims("nobody")));

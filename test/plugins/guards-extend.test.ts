@@ -190,6 +190,26 @@ t.test("a check of addTokenCheck is made on every request; anything but true is 
 	t.equal((await get("/protected", access_token)).statusCode, 500, "a check that fails lets nobody in");
 });
 
+t.test("V08: a check that decides by a claim refuses at /refresh too, and the refresh token stays good", async (t) => {
+	let suspended = false;
+	const seen: string[] = [];
+	const { login, post, clock } = await open(t, (app) => {
+		app.addClaims(() => ({ tenant: "late" }));
+		app.addTokenCheck(({ kind, claims: { tenant } }) => {
+			seen.push(`${kind} ${tenant}`);
+			return tenant === undefined || !suspended;
+		});
+	});
+	const { refresh_token } = (await login("ada")).json<Pair>();
+	suspended = true;
+	const refused = await post("/refresh", { refresh_token });
+	t.match([refused.statusCode, refused.json().code], [401, "INVALID_TOKEN"]);
+	t.same(seen, ["refresh undefined", "access late"], "asked of the refresh token, and of the claims to be given");
+	clock.advance(3600);
+	suspended = false;
+	t.equal((await post("/refresh", { refresh_token })).statusCode, 200, "the session did not move on");
+});
+
 t.test(
 	"V08: what a check refuses is not active at /introspect either, and nobody else is refused for it",
 	async (t) => {
