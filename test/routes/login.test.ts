@@ -9,7 +9,7 @@ import { onEachStore, openStoreLocation } from "../support/stores.ts";
 
 onEachStore((kind) => {
 	t.test(`${kind}: POST /login`, async (t) => {
-		const house = await testApp(t, { store: kind });
+		const house = await testApp(t, { store: kind, settings: { HASH_COST: "10" } });
 		const { addUser, login, get, services } = house;
 		const id = await addUser("ada");
 		await services.users.setDisabled(await addUser("dora"), true);

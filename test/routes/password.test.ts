@@ -169,7 +169,7 @@ onEachStore((kind) => {
 					[own.replace("$2b$", "$2a$"), 200],
 					[own.replace("$2b$", "$2y$"), 200],
 					[own.replace("$2b$", "$2x$"), 401],
-					[own.replace("$2b$10$", "$2b$31$"), 401],
+					[own.replace(/^\$2b\$\d\d/, "$$2b$$31"), 401],
 					[own.slice(0, -1), 401],
 					["$1$salt$XUo65k3UjZ2N", 401],
 					["", 401],
