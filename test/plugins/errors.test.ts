@@ -8,7 +8,7 @@ const inner =
 
 t.test("H07: errors are generic, and carry the request id that the log has", async (t) => {
 	const house = await testApp(t, {
-		settings: { HASH_THREADS: "1", HASH_MAX_WAIT_SECONDS: "1", REVOCATION_MAX_STALENESS_SECONDS: "0" },
+		settings: { HASH_COST: "10", HASH_THREADS: "1", HASH_MAX_WAIT_SECONDS: "1", REVOCATION_MAX_STALENESS_SECONDS: "0" },
 		extend: (app) => {
 			const config = { access: "public" };
 			app.get("/throws", { config }, async () => {

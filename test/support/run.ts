@@ -60,6 +60,8 @@ const main = async (): Promise<number> => {
 		const reporter = process.stdout.isTTY ? "terse" : "min";
 		const code = await tap([`--reporter=${reporter}`, `--output-file=${output}`, ...process.argv.slice(2)], {
 			TEST_DATABASE_URL: postgres.url,
+			// Every test file is a process of its own: what one of them has compiled, the next ones need not.
+			NODE_COMPILE_CACHE: join(folder, "compiled"),
 		});
 		const { passed, failed } = readCounts(output);
 		// The report leaves a terminal code at the end of its last line: start a new one.
