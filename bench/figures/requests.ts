@@ -58,6 +58,8 @@ const manyTokens: Figure = {
 		const bytes = await weigh(count, tick);
 		const results = await overStarts(rounds, async (share) => {
 			const { server, file } = await house(count);
+			// Every one is known before a round counts: a round may be too short to send them all.
+			await server.ask("presentTokens", { file });
 			const tokens = { file };
 			const sides = { open: { server, path: "/open", tokens }, protected: { server, path: "/protected", tokens } };
 			const measured = await repeat(share, () => takeTurns(sides), tick);
