@@ -80,8 +80,11 @@ export function environment(settings: Settings): NodeJS.ProcessEnv {
  */
 export const withoutTap = ["-u", "NODE_OPTIONS", "-u", "NODE_V8_COVERAGE"];
 
+/** Who owns what is started: it ends with its owner, a test as a rule. */
+export type Owner = Pick<Test, "teardown">;
+
 /** Starts any program; it is ended by force when the test is over. */
-export function start(t: Test, command: string, args: string[], options: SpawnOptions): Running {
+export function start(t: Owner, command: string, args: string[], options: SpawnOptions): Running {
 	const child = spawn("env", [...withoutTap, command, ...args], {
 		cwd: project,
 		stdio: ["pipe", "pipe", "pipe"],
@@ -129,11 +132,11 @@ export function start(t: Test, command: string, args: string[], options: SpawnOp
 }
 
 /** Starts the server without waiting for it. */
-export const launchServer = (t: Test, settings: Settings, program: string[] = source): Running =>
+export const launchServer = (t: Owner, settings: Settings, program: string[] = source): Running =>
 	start(t, process.execPath, program, { env: environment(settings) });
 
 /** Starts the server and waits until it is ready. */
-export async function startServer(t: Test, settings: Settings, program?: string[]): Promise<RunningServer> {
+export async function startServer(t: Owner, settings: Settings, program?: string[]): Promise<RunningServer> {
 	const running = launchServer(t, settings, program);
 	const [, url = ""] = await running.until(/"url":"([^"]+)".*"Gatehouse is ready"/);
 	return {
@@ -147,7 +150,7 @@ export async function startServer(t: Test, settings: Settings, program?: string[
 }
 
 /** Runs a command to its end. */
-export function run(t: Test, words: string[], settings: Settings, input = ""): Promise<Outcome> {
+export function run(t: Owner, words: string[], settings: Settings, input = ""): Promise<Outcome> {
 	const { child, ended } = start(t, process.execPath, [...source, ...words], { env: environment(settings) });
 	child.stdin?.end(input);
 	return ended;
