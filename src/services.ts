@@ -67,6 +67,12 @@ export async function openAccounts(config: Config, clock: Clock = systemClock) {
 	};
 }
 
+/** What every start does before it reads a table: migrates, or where MIGRATE=off makes sure that somebody has. */
+export async function bringUpToDate({ migrate }: Pick<Config, "migrate">, store: Store): Promise<void> {
+	if (migrate) await store.migrate();
+	else await store.requireMigrated();
+}
+
 /** The key ring over a store: as requests read it, and what changes it. Needs SECRET, or makes the file that stands for it. */
 export function openRing(config: Config, store: Store) {
 	const sealingKeys = deriveKeys(config, "signing keys");
@@ -83,7 +89,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 	const accounts = await openAccounts(config, clock);
 	try {
 		const { store, revocations, sessions, users } = accounts;
-		await store.migrate();
+		await bringUpToDate(config, store);
 		const { keys, rotation } = openRing(config, store);
 		// First what is there: a wrong SECRET must stop the start before it adds a key of its own.
 		await keys.load((_kid, error) => {

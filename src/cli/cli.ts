@@ -1,7 +1,7 @@
 /** The commands: the same services as the server, without HTTP. */
 import { parseArgs } from "node:util";
 import { type Config, ConfigError, loadConfig, settings, shown } from "../config/config.ts";
-import { openAccounts, openRing } from "../services.ts";
+import { bringUpToDate, openAccounts, openRing } from "../services.ts";
 import { storeExists } from "../store/store.ts";
 import { keyCommands } from "./keys.ts";
 import { userCommands } from "./users.ts";
@@ -84,8 +84,8 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 		const run = Object.hasOwn(userCommands, verb) ? userCommands[verb] : undefined;
 		if (!run) throw new UsageError(`user ${verb} is not a command`);
 		if (verb !== "list" && rest.length === 0) throw new UsageError("NAME is missing");
-		return withAccounts(verb === "add" ? "new or old" : "old", async (accounts) => {
-			await accounts.store.migrate();
+		return withAccounts(verb === "add" ? "new or old" : "old", async (accounts, config) => {
+			await bringUpToDate(config, accounts.store);
 			return run(accounts, { ...call, words: rest });
 		});
 	}
@@ -96,7 +96,7 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 		if (verb === "revoke") only(rest, "KID");
 		else none(rest);
 		return withAccounts("old", async ({ store }, config) => {
-			await store.migrate();
+			await bringUpToDate(config, store);
 			return run(openRing(config, store).rotation, rest);
 		});
 	}

@@ -56,6 +56,13 @@ export const settings = {
 		fallbackDoc: "SQLite in DATA_DIR",
 		secret: true,
 	}),
+	migrate: setting({
+		name: "MIGRATE",
+		doc: "`on` or `off`: whether a start brings the tables up to date, or only checks that the command `migrate` did.",
+		parse: parse.onOff,
+		fallback: true,
+		fallbackDoc: "on",
+	}),
 	issuer: setting({
 		name: "ISSUER",
 		doc: "The `iss` of every token and the base of the published addresses. Required, and https, in production.",

@@ -1,7 +1,8 @@
 /** What SQLite and PostgreSQL each bring; `store.ts` makes a Store of either. */
 import { join } from "node:path";
-import type { Dialect, RawBuilder } from "kysely";
+import type { Dialect, Kysely, RawBuilder, Transaction } from "kysely";
 import type { StoreKind } from "./migrations.ts";
+import type { Schema } from "./schema.ts";
 
 /** The file of a SQLite store. */
 export const sqliteFile = (dataDir: string): string => join(dataDir, "gatehouse.db");
@@ -13,6 +14,10 @@ export interface Backend {
 	readonly setting: "DATA_DIR" | "DATABASE_URL";
 	/** Connections of their own, on which a statement fails with STORE_UNAVAILABLE after `patienceMs`. */
 	dialect(patienceMs: number): Dialect;
+	/** The schema in which the tables are, or will be made, where the database has such a thing. */
+	findSchema(db: Kysely<Schema>): Promise<string | undefined>;
+	/** Waits until no other process migrates, and keeps others waiting until the transaction ends. */
+	lockMigrations(transaction: Transaction<Schema>, patienceMs: number): Promise<void>;
 	/** See `Store.nowExpression`. */
 	nowExpression(): RawBuilder<number>;
 	/** See `Store.backup`. */

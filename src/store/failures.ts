@@ -54,6 +54,12 @@ export function isUniqueViolation(error: unknown): boolean {
 	return code === 2067 || code === 1555 || sqlState(error) === "23505";
 }
 
+/** Whether a role lacks the right (PostgreSQL's 42501). */
+export const isDenied = (error: unknown): boolean => sqlState(error) === "42501";
+
+/** Whether PostgreSQL's lock_timeout passed. */
+export const isLockTimeout = (error: unknown): boolean => sqlState(error) === "55P03";
+
 /** SQLite's extended result code. */
 function sqliteCode(error: unknown): number | undefined {
 	const { code, errcode } = (error ?? {}) as {

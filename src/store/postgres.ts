@@ -2,7 +2,14 @@
  * PostgreSQL through a pool of `pg`. A database that hangs must cost a caller no more than a bounded time, so there
  * is a limit on connecting, on each statement at both ends, and on a transaction whose owner went silent.
  */
-import { PostgresDialect, type PostgresPool, type PostgresPoolClient, type PostgresQueryResult, sql } from "kysely";
+import {
+	PostgresAdapter,
+	PostgresDialect,
+	type PostgresPool,
+	type PostgresPoolClient,
+	type PostgresQueryResult,
+	sql,
+} from "kysely";
 import pg from "pg";
 import type { Backend } from "./backend.ts";
 import { postgresFailure, unavailable } from "./failures.ts";
@@ -11,6 +18,10 @@ const CONNECT_MS = 1000;
 /** A frozen replica may hold a row of `changes` that every other replica waits for. */
 const IDLE_IN_TRANSACTION_MS = 5000;
 const MAX_CONNECTIONS = 10;
+/** How long a migration may wait for a table that is in use. */
+const TABLE_LOCK_MS = 1000;
+/** Kysely's own number, so that a version which lets Kysely lock waits too. */
+const MIGRATION_LOCK = BigInt("3853314791062309107");
 /** PostgreSQL's type id of bigint. */
 const INT8 = 20;
 
@@ -19,10 +30,22 @@ export function createPostgresBackend({ databaseUrl }: { databaseUrl: string }):
 	return {
 		kind: "postgres",
 		setting: "DATABASE_URL",
-		dialect: (patienceMs) =>
-			new PostgresDialect({
-				pool: guard(createPool(databaseUrl, patienceMs)),
-			}),
+		dialect: (patienceMs) => new Dialect({ pool: guard(createPool(databaseUrl, patienceMs)) }),
+		async findSchema(db) {
+			const { rows } = await sql<{ schema: string | null }>`select current_schema() as schema`.execute(db);
+			const schema = rows[0]?.schema;
+			if (schema) return schema;
+			const message =
+				"DATABASE_URL leads to no schema that this role may use: create one, or set the role's search_path to it.";
+			throw Object.assign(new Error(message), { code: "STORE_ROLE" });
+		},
+		async lockMigrations(transaction, patienceMs) {
+			// Behind PgBouncer the limits of this connection's start do not count.
+			await sql`select set_config('statement_timeout', ${String(patienceMs)}, true)`.execute(transaction);
+			await sql`select pg_advisory_xact_lock(${sql.lit(MIGRATION_LOCK)})`.execute(transaction);
+			// Whoever waits for a table's lock keeps everybody waiting who comes later, logins too: better to try again.
+			await sql`select set_config('lock_timeout', ${String(TABLE_LOCK_MS)}, true)`.execute(transaction);
+		},
 		nowExpression: () => sql<number>`floor(extract(epoch from clock_timestamp()))::bigint`,
 		async backup() {
 			const message =
@@ -30,6 +53,22 @@ export function createPostgresBackend({ databaseUrl }: { databaseUrl: string }):
 			throw Object.assign(new Error(message), { code: "SQLITE_ONLY" });
 		},
 	};
+}
+
+/** Classes because Kysely's are. */
+class Dialect extends PostgresDialect {
+	override createAdapter(): PostgresAdapter {
+		return new Adapter();
+	}
+}
+
+/**
+ * Kysely would lock for the session: behind PgBouncer that is another client's the next moment, and the lock would stay.
+ * `lockMigrations` has locked for the transaction.
+ */
+class Adapter extends PostgresAdapter {
+	override async acquireMigrationLock(): Promise<void> {}
+	override async releaseMigrationLock(): Promise<void> {}
 }
 
 function createPool(databaseUrl: string, patienceMs: number): pg.Pool {

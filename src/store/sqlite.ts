@@ -38,6 +38,9 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 			createIntrospector: (db) => new SqliteIntrospector(db),
 			createQueryCompiler: () => new SqliteQueryCompiler(),
 		}),
+		findSchema: async () => undefined,
+		// BEGIN IMMEDIATE did so.
+		lockMigrations: async () => {},
 		nowExpression: () => sql<number>`${present}`,
 		backup: (target) => copyDatabase(file, target),
 	};

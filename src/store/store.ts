@@ -4,20 +4,18 @@
  */
 import { existsSync } from "node:fs";
 import { type Compilable, Kysely, type RawBuilder, sql, type Transaction } from "kysely";
-import { Migrator } from "kysely/migration";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
 import { type Backend, sqliteFile } from "./backend.ts";
 import { isDamaged } from "./failures.ts";
-import { createMigrations, type StoreKind } from "./migrations.ts";
+import { migrate, requireMigrated } from "./migrate.ts";
+import type { StoreKind } from "./migrations.ts";
 import type { ChangeTopic, Schema } from "./schema.ts";
 
 export { isUniqueViolation } from "./failures.ts";
 
 /** A request that waits longer for a statement is answered 503. */
 const PATIENCE_MS = 2000;
-/** A migration may rewrite a large table, or wait for another process that does. */
-const MIGRATION_PATIENCE_MS = 60_000;
 
 /** An open database. Every query may end in STORE_UNAVAILABLE. */
 export interface Store {
@@ -34,8 +32,10 @@ export interface Store {
 	prepare<Values extends object, Row>(
 		build: (slot: Slot<Values>) => Compilable<Row>,
 	): (values: Values) => Promise<Row[]>;
-	/** Applies the pending migrations, each once even when several processes start together; returns their names. */
+	/** Applies the migrations that are missing, each once even when several processes start together; returns their names. */
 	migrate(): Promise<string[]>;
+	/** Throws where a migration is missing; a store that is newer than this program passes. */
+	requireMigrated(): Promise<void>;
 	/**
 	 * Increments a topic's version inside the caller's transaction. The row stays locked until that commits, so
 	 * versions become visible in order: a reader that saw version n has missed no change up to n. Announce several
@@ -93,6 +93,7 @@ export async function openStore({
 		nowExpression: () => backend.nowExpression(),
 		prepare: (build) => prepare(db, build),
 		migrate: () => migrate(backend),
+		requireMigrated: () => requireMigrated(db, backend),
 		async announce(transaction, topic) {
 			const row = await transaction
 				.updateTable("changes")
@@ -137,24 +138,6 @@ function prepare<Values extends object, Row>(
 		});
 		return (await db.executeQuery<Row>({ ...compiled, parameters })).rows;
 	};
-}
-
-/** On connections of their own, because those of the store give up after two seconds. */
-async function migrate(backend: Backend): Promise<string[]> {
-	const db = new Kysely<Schema>({
-		dialect: backend.dialect(MIGRATION_PATIENCE_MS),
-	});
-	try {
-		const migrator = new Migrator({
-			db,
-			provider: { getMigrations: async () => createMigrations(backend.kind) },
-		});
-		const { error, results } = await migrator.migrateToLatest();
-		if (error) throw error;
-		return (results ?? []).map(({ migrationName }) => migrationName);
-	} finally {
-		await db.destroy();
-	}
 }
 
 /** A person reads this one, at start: what is wrong, which setting it is about, what to do. Never the URL: it has a password. */

@@ -78,12 +78,12 @@ onEachStore((kind, open) => {
 		async (t) => {
 			const store = await openStore({ ...(await open(t)), clock });
 			t.teardown(() => store.close());
-			const { "0003-key-rotation": _, ...before } = createMigrations(kind);
+			const before = Object.fromEntries(Object.entries(createMigrations(kind)).slice(0, 2));
 			const migrator = new Migrator({ db: store.db, provider: { getMigrations: async () => before } });
 			t.notOk((await migrator.migrateToLatest()).error);
 			await sql`insert into signing_keys (kid, algorithm, state, private_key_sealed, created_at)
 			values ('a', 'ES256', 'active', 'sealed', 5), ('b', 'RS256', 'retiring', 'sealed', 4)`.execute(store.db);
-			t.same(await store.migrate(), ["0003-key-rotation"]);
+			t.same(await store.migrate(), names.slice(2));
 			const [a, b] = await store.db.selectFrom("signing_keys").selectAll().orderBy("kid").execute();
 			t.match(a, { state: "active", signs_at: 5, ends_at: null, token_seconds: 86_400 });
 			t.match(b, { state: "retiring", signs_at: 4 });
@@ -91,4 +91,42 @@ onEachStore((kind, open) => {
 			t.ok(left > 86_300 && left <= 86_401, `${left} seconds are left`);
 		},
 	);
+
+	t.test(`${kind}: fault 26: a store that is newer than the program serves, and nothing of it is undone`, async (t) => {
+		const store = await openStore({ ...(await open(t)), clock });
+		t.teardown(() => store.close());
+		await store.migrate();
+		await sql`insert into kysely_migration (name, timestamp) values ('9999-later', '2999-01-01T00:00:00.000Z')`.execute(
+			store.db,
+		);
+		t.same(await store.migrate(), []);
+		await store.requireMigrated();
+		const { rows } = await sql<{ name: string }>`select name from kysely_migration order by name`.execute(store.db);
+		t.same(
+			rows.map(({ name }) => name),
+			[...names, "9999-later"],
+		);
+	});
+
+	t.test(`${kind}: a store that is older is named as such, with the command, and is left alone`, async (t) => {
+		const store = await openStore({ ...(await open(t)), clock });
+		t.teardown(() => store.close());
+		const refusal = { code: "STORE_OUTDATED", message: /MIGRATE=off: 0001-accounts-and-keys.*npm run cli -- migrate/ };
+		await t.rejects(store.requireMigrated(), refusal);
+		await t.rejects(sql`select * from kysely_migration`.execute(store.db), "nothing was made");
+		await store.migrate();
+		await store.requireMigrated();
+	});
+
+	t.test(`${kind}: fault 27: a migration that fails leaves nothing, not even the lists of migrations`, async (t) => {
+		const store = await openStore({ ...(await open(t)), clock });
+		t.teardown(() => store.close());
+		// In the way of the second migration: the first one is undone too.
+		await sql`create table sessions (id text)`.execute(store.db);
+		await t.rejects(store.migrate(), { message: /sessions/ });
+		for (const table of ["users", "kysely_migration"])
+			await t.rejects(sql`select * from ${sql.table(table)}`.execute(store.db), { message: new RegExp(table) });
+		await sql`drop table sessions`.execute(store.db);
+		t.same(await store.migrate(), names);
+	});
 });

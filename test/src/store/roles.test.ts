@@ -1,0 +1,97 @@
+/** What roles of PostgreSQL the service can do with: one that owns a schema, and one that only reads and writes. */
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import t, { type Test } from "tap";
+import { openStore } from "../../../src/store/store.ts";
+import { goodPassword, testApp } from "../../support/app.ts";
+import { openStoreLocation } from "../../support/stores.ts";
+
+const clock = { now: () => 1 };
+
+/** A database with two roles: one owns a schema and nothing else, the other may only read and write there. */
+async function splitRoles(t: Test) {
+	const location = await openStoreLocation(t, "postgres");
+	const admin = new pg.Client({ connectionString: location.databaseUrl });
+	await admin.connect();
+	const owner = `owner_${randomBytes(6).toString("hex")}`;
+	const runtime = `runtime_${randomBytes(6).toString("hex")}`;
+	// The grants of docs/operations.md.
+	await admin.query(`
+		create role ${owner} login password 'a';
+		create role ${runtime} login password 'b';
+		revoke create on schema public from public;
+		create schema gatehouse authorization ${owner};
+		grant usage on schema gatehouse to ${runtime};
+		alter role ${owner} set search_path = gatehouse;
+		alter role ${runtime} set search_path = gatehouse;
+		alter default privileges for role ${owner} in schema gatehouse
+			grant select, insert, update, delete on tables to ${runtime};
+	`);
+	t.teardown(async () => {
+		// One after the other: of both at once PostgreSQL loses count of the default privileges.
+		for (const name of [runtime, owner]) await admin.query(`drop owned by ${name} cascade`);
+		await admin.query(`drop role ${owner}, ${runtime}`);
+		await admin.end();
+	});
+	const as = (name: string, password: string) => {
+		const url = new URL(location.databaseUrl as string);
+		url.username = name;
+		url.password = password;
+		return { ...location, databaseUrl: url.href };
+	};
+	return { admin, owner: as(owner, "a"), runtime: as(runtime, "b") };
+}
+
+async function opened(t: Test, location: Awaited<ReturnType<typeof splitRoles>>["owner"]) {
+	const store = await openStore({ ...location, clock });
+	t.teardown(() => store.close());
+	return store;
+}
+
+t.test("K07: the owner of a schema migrates, and a role without DDL serves with MIGRATE=off", async (t) => {
+	const { admin, owner, runtime } = await splitRoles(t);
+	const early = await opened(t, runtime);
+	await t.rejects(early.requireMigrated(), { code: "STORE_OUTDATED", message: /gatehouse migrate/ });
+	await t.rejects(early.migrate(), { code: "STORE_ROLE", message: /permission denied.*MIGRATE=off/ });
+
+	t.ok((await (await opened(t, owner)).migrate()).length > 0);
+	const { rows } = await admin.query("select distinct schemaname from pg_tables where tableowner like 'owner_%'");
+	t.same(rows, [{ schemaname: "gatehouse" }], "nothing outside of its schema");
+
+	const { app, login, services } = await testApp(t, { location: runtime, settings: { MIGRATE: "off" } });
+	const { access_token } = (await login("root")).json<{ access_token: string }>();
+	const bearer = { headers: { authorization: `Bearer ${access_token}` } };
+	t.equal((await app.inject({ url: "/protected", ...bearer })).statusCode, 200);
+	t.equal((await app.inject({ method: "POST", url: "/logout", ...bearer })).statusCode, 204);
+	t.equal((await app.inject({ url: "/protected", ...bearer })).statusCode, 401);
+	await services.credentials.register("ada", goodPassword, ["user"]);
+	await services.rotation.rotate();
+	for (const purge of [services.sessions.purge, services.revocations.purge]) await purge();
+	t.same(await services.store.migrate(), [], "where nothing is missing, that role may migrate as well");
+	await t.rejects(
+		admin.query(`set role ${new URL(runtime.databaseUrl).username}; create table gatehouse.more (id text)`),
+		{
+			code: "42501",
+		},
+	);
+	await admin.query("reset role");
+});
+
+t.test("a list of migrations of another program in another schema is not taken for ours", async (t) => {
+	const { admin, owner } = await splitRoles(t);
+	await admin.query(`
+		create table public.kysely_migration (name varchar primary key, timestamp varchar not null);
+		insert into public.kysely_migration values ('2020-theirs', '2020-01-01T00:00:00.000Z');
+	`);
+	const store = await opened(t, owner);
+	t.ok((await store.migrate()).length > 0);
+	t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+	const { rows } = await admin.query("select name from public.kysely_migration");
+	t.same(rows, [{ name: "2020-theirs" }]);
+});
+
+t.test("a role without a schema is told so", async (t) => {
+	const { admin, owner } = await splitRoles(t);
+	await admin.query(`alter role ${new URL(owner.databaseUrl).username} set search_path = nowhere`);
+	await t.rejects((await opened(t, owner)).migrate(), { code: "STORE_ROLE", message: /no schema.*search_path/ });
+});
