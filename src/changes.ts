@@ -4,10 +4,12 @@
  */
 import type { Log } from "./log.ts";
 import type { ChangeTopic } from "./store/schema.ts";
-import type { Store } from "./store/store.ts";
+import type { News, Store } from "./store/store.ts";
 
 /** Half of the promised second: on a busy machine a timer and a query may take the other half. */
 const pollIntervalMs = 500;
+/** Between two polls that notifications ask for: a storm of changes costs each replica fifty questions a second at most. */
+const wakeGapMs = 20;
 /** A timer that was late by more than this means that the process was frozen and may have missed changes. */
 const frozenMs = 2000;
 /** How long a request waits for the first poll after that. */
@@ -23,7 +25,7 @@ export function createChanges({
 	log,
 	nowMs = () => performance.now(),
 }: {
-	store: Pick<Store, "versions">;
+	store: Pick<Store, "news">;
 	/** Loads what a topic stands for. */
 	reload: Record<ChangeTopic, () => Promise<void>>;
 	/** How long the last knowledge serves while the store cannot be reached; 0 = not at all. */
@@ -40,16 +42,35 @@ export function createChanges({
 	let lastGoodMs = nowMs();
 	let lastBeatMs = nowMs();
 	let held: Promise<void> | undefined;
+	let lastPollMs = nowMs();
+	let wanted = false;
+	let closed = false;
+	/** The announcement that was applied last, by topic: the version before this one counts on without a time. */
+	const announced = new Map<ChangeTopic, number | null>();
+	const lagMs: Partial<Record<ChangeTopic, number>> = {};
+	const appliedListeners: ((topic: ChangeTopic, lagMs: number) => void)[] = [];
+
+	/** What is known of how late a change was applied: from its announcement, a moment before its commit, until now. */
+	function measure(topic: ChangeTopic, { announcedMs, nowMs: storeMs }: News, startedMs: number): void {
+		const isNew = announced.has(topic) && announced.get(topic) !== announcedMs;
+		announced.set(topic, announcedMs);
+		if (!isNew || announcedMs === null) return;
+		const lag = Math.max(0, storeMs - announcedMs) + nowMs() - startedMs;
+		lagMs[topic] = lag;
+		for (const listener of appliedListeners) listener(topic, lag);
+	}
 
 	async function read(): Promise<void> {
 		const startedMs = nowMs();
-		const versions = await store.versions();
+		lastPollMs = startedMs;
+		const news = await store.news();
 		let failure: unknown;
 		for (const [topic, load] of Object.entries(reload) as [ChangeTopic, () => Promise<void>][]) {
-			if (known.get(topic) === versions[topic]) continue;
+			if (known.get(topic) === news[topic].version) continue;
 			try {
 				await load();
-				known.set(topic, versions[topic]);
+				known.set(topic, news[topic].version);
+				measure(topic, news[topic], startedMs);
 			} catch (error) {
 				// One topic that cannot be loaded must not keep another, such as disabled accounts, from being known.
 				failure ??= error;
@@ -72,6 +93,20 @@ export function createChanges({
 				polling = undefined;
 			});
 		return polling;
+	}
+
+	/**
+	 * Asks soon, because something may have changed. A question that is under way may have been too early and is followed
+	 * by another one; however often this is called meanwhile, there is one under way and one to come at most.
+	 */
+	async function wake(): Promise<void> {
+		if (wanted) return;
+		wanted = true;
+		const gapMs = lastPollMs + wakeGapMs - nowMs();
+		if (gapMs > 0) await new Promise((resolve) => setTimeout(resolve, gapMs));
+		while (polling) await polling;
+		wanted = false;
+		if (!closed) await poll();
 	}
 
 	function schedule(): void {
@@ -113,6 +148,25 @@ export function createChanges({
 		/** Asks now, for a process that has just written. */
 		poll,
 
+		wake,
+
+		/** How well the store is followed, for metrics. Milliseconds. */
+		stats: () => ({
+			/** How old what is known is: the time since the last question that got its answer was asked. */
+			ageMs: nowMs() - lastGoodMs,
+			/** How late the last change of each topic was applied here: see `onApplied`. */
+			lagMs: { ...lagMs } as Readonly<typeof lagMs>,
+		}),
+
+		/**
+		 * Calls back after a change was applied here, with how late. That is an upper bound: it begins with the announcement,
+		 * which is a moment before the commit, both times are of the store's clock, and what this process took is added. Of
+		 * several changes between two questions only the last one is measured. What was there before the start is not.
+		 */
+		onApplied(listener: (topic: ChangeTopic, lagMs: number) => void): void {
+			appliedListeners.push(listener);
+		},
+
 		/** The clock of `hold` and `fresh`, for a caller that asks both of the same moment. */
 		nowMs,
 
@@ -129,6 +183,7 @@ export function createChanges({
 		fresh: (now = nowMs()): boolean => staleMs(now) <= maxStalenessSeconds * 1000,
 
 		async close(): Promise<void> {
+			closed = true;
 			clearTimeout(pollTimer);
 			clearInterval(beatTimer);
 			await polling;

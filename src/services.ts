@@ -32,6 +32,7 @@ export type Services = Awaited<ReturnType<typeof openServices>>;
 export async function openAccounts(config: Config, clock: Clock = systemClock) {
 	const store = await openStore({
 		databaseUrl: config.databaseUrl,
+		databaseListenUrl: config.databaseListenUrl,
 		dataDir: config.dataDir,
 		clock,
 	});
@@ -108,6 +109,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			log,
 		});
 		await changes.start();
+		const listener = store.listen({ onWake: () => void changes.wake(), log });
 		const housekeeping = openHousekeeping({
 			log,
 			chores: [
@@ -133,6 +135,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			keys,
 			rotation,
 			changes,
+			listener,
 			bootstrapped,
 			refresh: createRefresh({
 				sessions,
@@ -146,6 +149,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			readiness: createReadiness({ changes, keys }),
 			async close(): Promise<void> {
 				await housekeeping.close();
+				await listener.close();
 				await changes.close();
 				await accounts.close();
 			},

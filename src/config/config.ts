@@ -109,6 +109,8 @@ function complete(values: { -readonly [K in Key]: Config[K] }, sources: Sources,
 				"SECRET is required with PostgreSQL: the same one on every replica, made with: openssl rand -base64 32",
 			);
 	}
+	if (values.databaseListenUrl !== undefined && values.databaseUrl === undefined)
+		problems.push("DATABASE_LISTEN_URL goes with DATABASE_URL: with SQLite there are no notifications");
 	if (values.refreshIdleDays > values.refreshAbsoluteDays)
 		problems.push("REFRESH_IDLE_DAYS must not be longer than REFRESH_ABSOLUTE_DAYS");
 	if ((values.bootstrapUsername === undefined) !== (values.bootstrapPassword === undefined))

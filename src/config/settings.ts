@@ -56,6 +56,13 @@ export const settings = {
 		fallbackDoc: "SQLite in DATA_DIR",
 		secret: true,
 	}),
+	databaseListenUrl: optional({
+		name: "DATABASE_LISTEN_URL",
+		doc: "Where notifications of changes are awaited, on a connection of its own; `off` polls alone. Behind PgBouncer in transaction mode: the server itself, or `off`.",
+		parse: parse.listenUrl,
+		fallbackDoc: "DATABASE_URL",
+		secret: true,
+	}),
 	migrate: setting({
 		name: "MIGRATE",
 		doc: "`on` or `off`: whether a start brings the tables up to date, or only checks that the command `migrate` did.",

@@ -85,6 +85,9 @@ export const postgresUrl = (value: string): string => {
 	return value;
 };
 
+/** Where notifications come from, or `off`. */
+export const listenUrl = (value: string): string => (value === "off" ? value : postgresUrl(value));
+
 /**
  * A secret worth the name. Length stands in for entropy, which no program can measure; what people paste from
  * examples is refused by its words.

@@ -1,8 +1,22 @@
 /** What SQLite and PostgreSQL each bring; `store.ts` makes a Store of either. */
 import { join } from "node:path";
 import type { Dialect, Kysely, RawBuilder, Transaction } from "kysely";
+import type { Log } from "../log.ts";
 import type { StoreKind } from "./migrations.ts";
 import type { Schema } from "./schema.ts";
+
+/** What to do when another process has changed something. */
+export interface ListenOptions {
+	onWake(): void;
+	log: Log;
+}
+
+/** Somebody who waits for notifications. */
+export interface Listener {
+	/** Whether they would arrive; undefined where there are none, and polling does it alone. */
+	listening(): boolean | undefined;
+	close(): Promise<void>;
+}
 
 /** The file of a SQLite store. */
 export const sqliteFile = (dataDir: string): string => join(dataDir, "gatehouse.db");
@@ -20,6 +34,10 @@ export interface Backend {
 	lockMigrations(transaction: Transaction<Schema>, patienceMs: number): Promise<void>;
 	/** See `Store.nowExpression`. */
 	nowExpression(): RawBuilder<number>;
+	/** The same clock in whole milliseconds. */
+	nowMsExpression(): RawBuilder<number>;
+	/** See `Store.listen`. */
+	listen(options: ListenOptions): Listener;
 	/** See `Store.backup`. */
 	backup(file: string): Promise<void>;
 }

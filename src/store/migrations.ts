@@ -166,5 +166,19 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 					.execute();
 			},
 		},
+
+		"0005-replicas": {
+			async up(db: Kysely<Schema>) {
+				await db.schema.alterTable("changes").addColumn("announced_ms", integer).execute();
+				await strict(
+					db.schema
+						.createTable("replicas")
+						.addColumn("id", "text", (column) => column.notNull().primaryKey())
+						.addColumn("seen_at", integer, (column) => column.notNull())
+						.addColumn("since_at", integer, (column) => column.notNull())
+						.addColumn("kids", "text", (column) => column.notNull()),
+				).execute();
+			},
+		},
 	};
 }

@@ -13,6 +13,7 @@ import {
 import pg from "pg";
 import type { Backend } from "./backend.ts";
 import { postgresFailure, unavailable } from "./failures.ts";
+import { createNotifier, openListener } from "./notifications.ts";
 
 const CONNECT_MS = 1000;
 /** A frozen replica may hold a row of `changes` that every other replica waits for. */
@@ -24,13 +25,23 @@ const TABLE_LOCK_MS = 1000;
 const MIGRATION_LOCK = BigInt("3853314791062309107");
 /** PostgreSQL's type id of bigint. */
 const INT8 = 20;
+/** How `Store.announce` begins, in Kysely's words: a test fails where they change. */
+const announcement = 'update "changes" set';
 
 /** The database that `databaseUrl` names. Nothing is connected yet. */
-export function createPostgresBackend({ databaseUrl }: { databaseUrl: string }): Backend {
+export function createPostgresBackend({
+	databaseUrl,
+	databaseListenUrl = databaseUrl,
+}: {
+	databaseUrl: string;
+	/** See `openStore`. */
+	databaseListenUrl?: string | undefined;
+}): Backend {
+	const notifies = databaseListenUrl !== "off";
 	return {
 		kind: "postgres",
 		setting: "DATABASE_URL",
-		dialect: (patienceMs) => new Dialect({ pool: guard(createPool(databaseUrl, patienceMs)) }),
+		dialect: (patienceMs) => new Dialect({ pool: guard(createPool(databaseUrl, patienceMs), notifies) }),
 		async findSchema(db) {
 			const { rows } = await sql<{ schema: string | null }>`select current_schema() as schema`.execute(db);
 			const schema = rows[0]?.schema;
@@ -47,6 +58,9 @@ export function createPostgresBackend({ databaseUrl }: { databaseUrl: string }):
 			await sql`select set_config('lock_timeout', ${String(TABLE_LOCK_MS)}, true)`.execute(transaction);
 		},
 		nowExpression: () => sql<number>`floor(extract(epoch from clock_timestamp()))::bigint`,
+		nowMsExpression: () => sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`,
+		listen: (options) =>
+			notifies ? openListener(databaseListenUrl, options) : { listening: () => undefined, close: async () => {} },
 		async backup() {
 			const message =
 				'backup copies a SQLite store. For PostgreSQL use pg_dump, for example: pg_dump --format=custom --file=gatehouse.dump "$DATABASE_URL"';
@@ -94,13 +108,18 @@ function createPool(databaseUrl: string, patienceMs: number): pg.Pool {
 }
 
 /** The pool as Kysely uses it, with our errors, and without connections that failed once. */
-function guard(pool: pg.Pool): PostgresPool {
+function guard(pool: pg.Pool, notifies: boolean): PostgresPool {
+	const notifier = createNotifier(pool);
+	const onAnnounced = notifies ? notifier.notify : () => {};
 	return {
 		options: pool.options,
-		end: () => pool.end(),
+		async end() {
+			await notifier.settled();
+			await pool.end();
+		},
 		async connect() {
 			try {
-				return guardClient(await pool.connect());
+				return guardClient(await pool.connect(), onAnnounced);
 			} catch (error) {
 				throw unavailable(error);
 			}
@@ -112,14 +131,20 @@ function guard(pool: pg.Pool): PostgresPool {
  * After an outage the connection is unusable: the answer to a timed-out statement is still to come, or the server is
  * read-only now. So every further statement fails at once (a rollback too: the server does that when the connection
  * ends), and the pool gets it back only to destroy it.
+ *
+ * @param onAnnounced called after the commit of a transaction that has announced something.
  */
-function guardClient(client: pg.PoolClient): PostgresPoolClient {
+function guardClient(client: pg.PoolClient, onAnnounced: () => void): PostgresPoolClient {
 	let outage: unknown;
+	let announced = false;
 
 	async function query<Row>(text: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>> {
 		if (outage) throw outage;
 		try {
-			return (await client.query(text, [...parameters])) as unknown as PostgresQueryResult<Row>;
+			const result = await client.query(text, [...parameters]);
+			if (text.startsWith(announcement)) announced = true;
+			if (announced && text === "commit") onAnnounced();
+			return result as unknown as PostgresQueryResult<Row>;
 		} catch (error) {
 			const failure = postgresFailure(error);
 			if (failure !== error) outage = failure;

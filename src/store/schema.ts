@@ -99,6 +99,19 @@ export type ChangeTopic = "accounts" | "keys" | "revocations";
 export interface ChangesTable {
 	topic: ChangeTopic;
 	version: number;
+	/** When the newest version was announced: epoch milliseconds of the store's clock, for the measured lag alone. */
+	announced_ms: number | null;
+}
+
+/** The servers that run on this store, as they report themselves every few seconds. */
+export interface ReplicasTable {
+	id: string;
+	/** The store's time of its last report. */
+	seen_at: number;
+	/** Since when it has reported without a gap. */
+	since_at: number;
+	/** The ids of the keys it has loaded, separated by spaces. */
+	kids: string;
 }
 
 /** Every table by its name. */
@@ -112,4 +125,5 @@ export interface Schema {
 	sessions: SessionsTable;
 	revocations: RevocationsTable;
 	changes: ChangesTable;
+	replicas: ReplicasTable;
 }

@@ -42,6 +42,8 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 		// BEGIN IMMEDIATE did so.
 		lockMigrations: async () => {},
 		nowExpression: () => sql<number>`${present}`,
+		nowMsExpression: () => sql<number>`cast(unixepoch('subsec') * 1000 as integer)`,
+		listen: () => ({ listening: () => undefined, close: async () => {} }),
 		backup: (target) => copyDatabase(file, target),
 	};
 }

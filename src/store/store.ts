@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { type Compilable, Kysely, type RawBuilder, sql, type Transaction } from "kysely";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
-import { type Backend, sqliteFile } from "./backend.ts";
+import { type Backend, type Listener, type ListenOptions, sqliteFile } from "./backend.ts";
 import { isDamaged } from "./failures.ts";
 import { migrate, requireMigrated } from "./migrate.ts";
 import type { StoreKind } from "./migrations.ts";
@@ -44,6 +44,14 @@ export interface Store {
 	announce(transaction: Transaction<Schema>, topic: ChangeTopic): Promise<number>;
 	/** The version of every topic, in one cheap query. */
 	versions(): Promise<Record<ChangeTopic, number>>;
+	/** The same, with when each was announced and what time it is now, both by the store's clock. */
+	news(): Promise<Record<ChangeTopic, News>>;
+	/**
+	 * Calls back when something may have been announced, by this process or another: a wake-up for whoever polls, which
+	 * can be late, lost or for nothing. PostgreSQL: LISTEN on a connection of its own, opened again whenever it breaks.
+	 * SQLite has no such thing: there nobody is woken.
+	 */
+	listen(options: ListenOptions): Listener;
 	/**
 	 * SQLite: copies the live database to a new file of mode 0600; throws when the file exists.
 	 * PostgreSQL: always throws, naming pg_dump.
@@ -51,6 +59,14 @@ export interface Store {
 	backup(file: string): Promise<void>;
 	/** Waits for running queries, then closes every connection. */
 	close(): Promise<void>;
+}
+
+/** How far a topic is. */
+export interface News {
+	version: number;
+	/** Milliseconds of the store's clock: when this version was announced, a moment before its commit; and now. */
+	announcedMs: number | null;
+	nowMs: number;
 }
 
 /** Where a value goes in a prepared statement. */
@@ -63,10 +79,13 @@ export type Slot<Values> = <Name extends keyof Values>(name: Name) => Values[Nam
  */
 export async function openStore({
 	databaseUrl,
+	databaseListenUrl = databaseUrl,
 	dataDir,
 	clock,
 }: {
 	databaseUrl: string | undefined;
+	/** Where to wait for notifications; `off` neither waits nor sends any. */
+	databaseListenUrl?: string | undefined;
 	dataDir: string;
 	clock: Clock;
 }): Promise<Store> {
@@ -74,7 +93,7 @@ export async function openStore({
 	const backend =
 		databaseUrl === undefined
 			? (await import("./sqlite.ts")).createSqliteBackend({ dataDir, clock })
-			: (await import("./postgres.ts")).createPostgresBackend({ databaseUrl });
+			: (await import("./postgres.ts")).createPostgresBackend({ databaseUrl, databaseListenUrl });
 	const db = new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS) });
 	try {
 		await sql`select 1`.execute(db);
@@ -95,9 +114,10 @@ export async function openStore({
 		migrate: () => migrate(backend),
 		requireMigrated: () => requireMigrated(db, backend),
 		async announce(transaction, topic) {
+			// PostgreSQL: postgres.ts knows this statement, and notifies the other replicas after the commit.
 			const row = await transaction
 				.updateTable("changes")
-				.set((changes) => ({ version: changes("version", "+", 1) }))
+				.set((changes) => ({ version: changes("version", "+", 1), announced_ms: backend.nowMsExpression() }))
 				.where("topic", "=", topic)
 				.returning("version")
 				.executeTakeFirst();
@@ -106,9 +126,16 @@ export async function openStore({
 			return row.version;
 		},
 		async versions() {
-			const rows = await db.selectFrom("changes").selectAll().execute();
+			const rows = await db.selectFrom("changes").select(["topic", "version"]).execute();
 			return Object.fromEntries(rows.map(({ topic, version }) => [topic, version])) as Record<ChangeTopic, number>;
 		},
+		async news() {
+			const now = backend.nowMsExpression().as("nowMs");
+			const columns = ["topic", "version", "announced_ms as announcedMs", now] as const;
+			const rows = await db.selectFrom("changes").select(columns).execute();
+			return Object.fromEntries(rows.map(({ topic, ...news }) => [topic, news])) as Record<ChangeTopic, News>;
+		},
+		listen: (options) => backend.listen(options),
 		backup: (file) => backend.backup(file),
 		close: () => db.destroy(),
 	};

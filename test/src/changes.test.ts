@@ -1,6 +1,6 @@
 /** How a process follows the store, and what it does when it cannot. After a freeze: changes-frozen.test.ts. */
 import t from "tap";
-import { follow } from "../support/changes.ts";
+import { follow, settle } from "../support/changes.ts";
 
 t.test("everything is loaded at the start, then only what has changed, within a second", async (t) => {
 	const { changes, versions, loaded, store, pass } = follow(t);
@@ -137,4 +137,67 @@ t.test("an answer is as old as its question", async (t) => {
 	answer(versions);
 	await pass(6000);
 	t.notOk(changes.fresh(), "asked 12 seconds ago, answered 6 seconds ago");
+});
+
+t.test("a wake-up asks at once, and a question that was too early is followed by another one", async (t) => {
+	const { changes, versions, loaded, store, pass, silence, heal } = follow(t);
+	await changes.start();
+	await pass(100);
+	loaded.length = 0;
+	const before = store.questions;
+	versions.revocations = 1;
+	const asked = changes.wake();
+	await settle();
+	await asked;
+	t.same([store.questions - before, loaded.splice(0)], [1, ["revocations"]], "no time has passed");
+
+	const answer = silence();
+	void changes.poll();
+	const old = { ...versions };
+	versions.revocations = 2;
+	const woken = changes.wake();
+	await pass(100);
+	heal();
+	answer(old);
+	await woken;
+	t.same(loaded, ["revocations"], "although the answer under way was from before");
+});
+
+t.test("a thousand wake-ups a second are fifty questions, and the last of them is heard", async (t) => {
+	const { changes, versions, loaded, store, pass } = follow(t);
+	await changes.start();
+	loaded.length = 0;
+	await pass(100);
+	const before = store.questions;
+	for (let ms = 0; ms < 1000; ms++) {
+		versions.revocations++;
+		void changes.wake();
+		await pass(1);
+	}
+	await pass(25);
+	const asked = store.questions - before;
+	t.ok(asked >= 40 && asked <= 54, `${asked} questions`);
+	const seen = loaded.length;
+	await pass(400);
+	t.equal(loaded.length, seen, "nothing was left to load");
+});
+
+t.test("how late a change was applied is measured by the store's clock, and told", async (t) => {
+	const { changes, versions, store, pass, fail } = follow(t);
+	const told: unknown[] = [];
+	changes.onApplied((topic, lagMs) => told.push([topic, lagMs]));
+	await changes.start();
+	t.same(changes.stats(), { ageMs: 0, lagMs: {} }, "what was there before the start is not late");
+	const now = (await store.news()).keys.nowMs;
+	store.announcedMs = now - 120;
+	versions.revocations = 1;
+	await changes.poll();
+	t.same(told, [["revocations", 120]]);
+	t.same(changes.stats().lagMs, { revocations: 120 });
+	versions.revocations = 2;
+	await changes.poll();
+	t.equal(told.length, 1, "a version that came without a time of its own is not measured by the time before it");
+	fail();
+	await pass(2000);
+	t.ok(changes.stats().ageMs >= 1500, "what is known grows old");
 });

@@ -15,9 +15,13 @@ export function follow(t: { teardown: (end: () => unknown) => void }, maxStalene
 		questions: 0,
 		/** What the next questions end with. */
 		answer: async () => ({ ...versions }),
-		versions() {
+		/** When the last change was announced, by the store's clock, which is this test's. */
+		announcedMs: null as number | null,
+		async news() {
 			store.questions++;
-			return store.answer();
+			const answer = await store.answer();
+			const of = (topic: ChangeTopic) => ({ version: answer[topic], announcedMs: store.announcedMs, nowMs: now });
+			return { accounts: of("accounts"), keys: of("keys"), revocations: of("revocations") };
 		},
 	};
 	const load = (topic: ChangeTopic) => async () => {

@@ -47,6 +47,7 @@ t.test("every setting can come from a file", async (t) => {
 		port: "8080",
 		dataDir: "/tmp/data",
 		databaseUrl: postgres.DATABASE_URL,
+		databaseListenUrl: "off",
 		migrate: "off",
 		issuer: "https://login.example.com",
 		audience: "one,two",
@@ -111,6 +112,9 @@ t.test("a file that is unreadable, empty or one of two sources is refused", asyn
 		"SECRET and SECRET_FILE are both set; keep one of them",
 	]);
 	t.match(problems({ SECRET_FILE: file("short", "hidden-word\n"), ...postgres }), [/^SECRET is shorter than 32 bytes/]);
+	t.same(problems({ DATABASE_LISTEN_URL: "off" }), [
+		"DATABASE_LISTEN_URL goes with DATABASE_URL: with SQLite there are no notifications",
+	]);
 	t.match(problems({ HOST_FILE: file("lines", "one\ntwo\n") }), [/^HOST must not hold control characters$/]);
 });
 
