@@ -4,6 +4,7 @@ import fp from "fastify-plugin";
 import { describe, type ErrorAnswer } from "../src/error-answers.ts";
 import { errors } from "../src/errors.ts";
 import { type Page, wantsPage } from "../src/pages/page.ts";
+import { refusalOf } from "../src/security-events/events.ts";
 
 declare module "fastify" {
 	interface FastifyContextConfig {
@@ -45,7 +46,7 @@ export default fp(
 );
 
 /**
- * One line a refusal (ASVS 16.3.2). Never the query, the body or a header, and of the path only the route's own
+ * One line a refusal (ASVS 16.3.2); where it is a security event, the event's. Never the query, the body or a header, and of the path only the route's own
  * pattern: all of them may hold what a person typed into the wrong field.
  */
 function note(request: FastifyRequest, statusCode: number, code: string, error: unknown): void {
@@ -55,6 +56,12 @@ function note(request: FastifyRequest, statusCode: number, code: string, error: 
 		route: request.routeOptions.url,
 		address: request.ip,
 	};
+	const refusal = refusalOf(error);
+	if (refusal) {
+		const { code, method, route } = facts;
+		request.server.services.securityEvents.record(refusal, request, { code, method, route });
+		return;
+	}
 	const { cause } = error as Error;
 	const reason = cause instanceof Error ? cause.message : undefined;
 	if (statusCode === 500) request.log.error({ ...facts, err: error }, "request failed");

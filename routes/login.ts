@@ -28,7 +28,7 @@ const Login = Type.Object(
 );
 
 export default async function login(app: App) {
-	const { config, credentials, sessions } = app.services;
+	const { config, credentials, securityEvents, sessions } = app.services;
 	const { redirectHosts } = config;
 	const cookies = config.tokenLocations.includes("cookie");
 	// Where only cookies count, no guarded route would take a token out of a body.
@@ -67,7 +67,7 @@ export default async function login(app: App) {
 				await sessions.end(session.id).catch(() => {});
 				throw error;
 			});
-			request.log.info({ user: user.id, session: session.id, address: request.ip }, "logged in");
+			securityEvents.record({ event: "login", user: user.id, session: session.id }, request);
 			const answer = reply.giveTokens({ access, session, refresh: true, delivery });
 			if (delivery !== "cookie" || !wantsPage(request.headers)) return answer;
 			return reply.sendPage(seeOther(redirectTarget(next, redirectHosts)));

@@ -13,7 +13,7 @@ const fields = {
 };
 
 export default async function logout(app: App) {
-	const { config, sessions } = app.services;
+	const { config, securityEvents, sessions } = app.services;
 	const anyToken = app.requires({ kind: "either", locations: ["form", ...config.tokenLocations] });
 	const schema = {
 		tags: ["sessions"],
@@ -25,9 +25,13 @@ export default async function logout(app: App) {
 			...sentOn,
 		},
 	};
-	const answer = (request: FastifyRequest, reply: FastifyReply, message: string): FastifyReply => {
-		const { principal, tokenLocation, headers, log, ip } = request;
-		log.info({ user: principal.id, session: principal.sessionId, address: ip }, message);
+	const answer = (
+		request: FastifyRequest,
+		reply: FastifyReply,
+		event: "logout" | "logout_everywhere",
+	): FastifyReply => {
+		const { principal, tokenLocation, headers } = request;
+		securityEvents.record({ event, user: principal.id, session: principal.sessionId }, request);
 		if (tokenLocation === "cookie") {
 			reply.clearTokenCookies();
 			if (wantsPage(headers)) return reply.sendPage(seeOther("/login"));
@@ -41,7 +45,7 @@ export default async function logout(app: App) {
 		schema: { ...schema, summary: "End this session, with its access or its refresh token" },
 		handler: async (request, reply) => {
 			await sessions.end(request.principal.sessionId, request.principal);
-			return answer(request, reply, "logged out");
+			return answer(request, reply, "logout");
 		},
 	});
 
@@ -51,7 +55,7 @@ export default async function logout(app: App) {
 		schema: { ...schema, summary: "End every session of your account" },
 		handler: async (request, reply) => {
 			await sessions.endAll(request.principal.id, { shown: request.principal });
-			return answer(request, reply, "logged out everywhere");
+			return answer(request, reply, "logout_everywhere");
 		},
 	});
 }

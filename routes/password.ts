@@ -9,7 +9,7 @@ const Change = Type.Object(
 );
 
 export default async function password(app: App) {
-	const { credentials } = app.services;
+	const { credentials, securityEvents } = app.services;
 
 	app.post("/password", {
 		config: { access: "authenticated" },
@@ -29,7 +29,7 @@ export default async function password(app: App) {
 			const { current_password, new_password } = request.body;
 			const { id: userId, sessionId } = request.principal;
 			await credentials.change({ userId, sessionId }, current_password, new_password, reply.hungUp());
-			request.log.info({ user: userId, address: request.ip }, "password changed");
+			securityEvents.record({ event: "password_changed", user: userId, session: sessionId }, request);
 			return reply.code(204).send(null);
 		},
 	});

@@ -5,7 +5,7 @@ import { errors } from "../src/errors.ts";
 import { csrfField, formOrJson, NoQuery, refusals, TokenAnswer } from "../src/schemas.ts";
 
 export default async function reauthenticate(app: App) {
-	const { credentials, sessions, users } = app.services;
+	const { credentials, securityEvents, sessions, users } = app.services;
 
 	app.post("/reauthenticate", {
 		config: { access: "authenticated" },
@@ -23,13 +23,13 @@ export default async function reauthenticate(app: App) {
 		},
 		handler: async (request, reply) => {
 			const { id, sessionId } = request.principal;
-			await credentials.confirm(id, request.body.password, reply.hungUp());
+			await credentials.confirm({ userId: id, sessionId }, request.body.password, reply.hungUp());
 			const session = await sessions.reauthenticate(sessionId);
 			const user = await users.find(id);
 			if (!session || !user || user.disabled)
 				throw new errors.INVALID_TOKEN({ cause: new Error("its session or its account has ended meanwhile") });
-			request.log.info({ user: id, session: sessionId, address: request.ip }, "gave the password again");
 			const access = await app.makeAccessToken({ user, session, fresh: true });
+			securityEvents.record({ event: "reauthentication", user: id, session: sessionId }, request);
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
 			return reply.giveTokens({ access, session, refresh: false, delivery });
 		},

@@ -7,7 +7,7 @@ import { actionRefusal } from "../src/pages/refusals.ts";
 import { csrfField, formOrJson, NoQuery, optionalBody, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
 
 export default async function refreshRoute(app: App) {
-	const { config, refresh, tokens } = app.services;
+	const { config, refresh, securityEvents, tokens } = app.services;
 
 	app.post("/refresh", {
 		config: { access: "authenticated", refusalPage: actionRefusal },
@@ -33,6 +33,7 @@ export default async function refreshRoute(app: App) {
 				await app.checkToken(tokens.principal(structuredClone(made.claims)), request);
 				return made;
 			});
+			securityEvents.record({ event: "refresh", user: session.userId, session: session.id }, request);
 			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
 			const answer = reply.giveTokens({ access, session, refresh: true, delivery });
 			return delivery === "cookie" && wantsPage(request.headers) ? reply.sendPage(seeOther("/")) : answer;

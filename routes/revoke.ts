@@ -15,7 +15,7 @@ const Revocation = Type.Object(
 );
 
 export default async function revoke(app: App) {
-	const { refresh, revocations, sessions } = app.services;
+	const { refresh, revocations, securityEvents, sessions } = app.services;
 
 	app.post("/revoke", {
 		config: { access: "authenticated" },
@@ -36,20 +36,26 @@ export default async function revoke(app: App) {
 			const { token } = request.body;
 			const sessionId = refresh.sessionIdOf(token);
 			if (sessionId === undefined) await revokeAccessToken(request, token);
-			else await revokeSession(request.principal.id, sessionId);
+			else await revokeSession(request, sessionId);
 			return reply.code(200).send(undefined);
 		},
 	});
 
-	async function revokeSession(caller: string, sessionId: string): Promise<void> {
+	async function revokeSession(request: FastifyRequest, sessionId: string): Promise<void> {
+		const caller = request.principal.id;
 		const found = await sessions.find(sessionId);
-		if (found?.session.userId === caller) await sessions.end(sessionId);
+		if (found?.session.userId !== caller) return;
+		await sessions.end(sessionId);
+		securityEvents.record({ event: "token_revoked", user: caller, session: sessionId }, request);
 	}
 
-	async function revokeAccessToken(request: FastifyRequest, token: string): Promise<void> {
+	async function revokeAccessToken(request: FastifyRequest, text: string): Promise<void> {
 		try {
-			const principal = await app.verifyAccessToken(token);
-			if (principal.id === request.principal.id) await revocations.revokeToken(principal);
+			const principal = await app.verifyAccessToken(text);
+			if (principal.id !== request.principal.id) return;
+			await revocations.revokeToken(principal);
+			const { id: user, sessionId: session, tokenId } = principal;
+			securityEvents.record({ event: "token_revoked", user, session, tokenId }, request);
 		} catch (error) {
 			// A token that is not good, or was revoked before, needs no revoking (RFC 7009 section 2.2): that would take a
 			// lock that others wait for, and every replica would hear of it.

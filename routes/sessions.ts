@@ -20,7 +20,7 @@ const SessionAnswer = Type.Object(
 );
 
 export default async function sessionsRoute(app: App) {
-	const { config, sessions } = app.services;
+	const { config, securityEvents, sessions } = app.services;
 
 	app.get("/sessions", {
 		config: { access: "authenticated" },
@@ -67,9 +67,9 @@ export default async function sessionsRoute(app: App) {
 			},
 		},
 	};
-	const endOwn = async ({ principal, log }: FastifyRequest, id: string): Promise<void> => {
-		await sessions.endOwn(principal.id, id);
-		log.info({ user: principal.id, session: id }, "ended a session");
+	const endOwn = async (request: FastifyRequest, id: string): Promise<void> => {
+		await sessions.endOwn(request.principal.id, id);
+		securityEvents.record({ event: "session_ended", user: request.principal.id, session: id }, request);
 	};
 
 	app.delete("/sessions/:id", {

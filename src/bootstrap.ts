@@ -16,6 +16,7 @@ export type Bootstrap =
 	| { outcome: "present" | "missing" }
 	| {
 			outcome: "made";
+			id: string;
 			username: string;
 			password?: string;
 			passwordFile?: string;
@@ -44,23 +45,24 @@ export async function bootstrap(
 	if (!(await users.isEmpty())) return { outcome: "present" };
 	const { bootstrapUsername, bootstrapPassword } = config;
 	if (bootstrapUsername !== undefined && bootstrapPassword !== undefined) {
-		const made = await register(bootstrapUsername, bootstrapPassword, "BOOTSTRAP_PASSWORD");
-		return made ? { outcome: "made", username: bootstrapUsername } : { outcome: "present" };
+		const id = await register(bootstrapUsername, bootstrapPassword, "BOOTSTRAP_PASSWORD");
+		return id === undefined ? { outcome: "present" } : { outcome: "made", id, username: bootstrapUsername };
 	}
 	if (config.environment === "production" || config.databaseUrl !== undefined) return { outcome: "missing" };
 	// The file comes first: a crash between the two leaves a password without an account, never the reverse.
 	const passwordFile = initialPasswordFile(config);
 	const password = readOrCreate(passwordFile, randomSecret);
-	const made = await register(defaultUsername, password, `The password in ${passwordFile}`);
-	return made ? { outcome: "made", username: defaultUsername, password, passwordFile } : { outcome: "present" };
+	const id = await register(defaultUsername, password, `The password in ${passwordFile}`);
+	return id === undefined
+		? { outcome: "present" }
+		: { outcome: "made", id, username: defaultUsername, password, passwordFile };
 
-	/** False where another process made the account first. */
-	async function register(username: string, password: string, source: string): Promise<boolean> {
+	/** The account's id, or nothing where another process made the account first. */
+	async function register(username: string, password: string, source: string): Promise<string | undefined> {
 		try {
-			await credentials.register(username, password, ["admin"]);
-			return true;
+			return await credentials.register(username, password, ["admin"]);
 		} catch (error) {
-			if (error instanceof errors.USERNAME_TAKEN) return false;
+			if (error instanceof errors.USERNAME_TAKEN) return undefined;
 			if (error instanceof errors.INVALID_USERNAME) throw refused("BOOTSTRAP_USERNAME", error);
 			if (error instanceof errors.INVALID_PASSWORD || error instanceof errors.WEAK_PASSWORD)
 				throw refused(source, error);

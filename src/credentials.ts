@@ -1,6 +1,7 @@
 /** Username and password: the check at login, and every way a password is set. */
 import { errors } from "./errors.ts";
 import type { Passwords, StoredPassword } from "./passwords/passwords.ts";
+import { refusal } from "./security-events/events.ts";
 import type { Device, Session, Sessions } from "./sessions/sessions.ts";
 import type { Credentials } from "./users/stored-passwords.ts";
 import { canonicalUsername } from "./users/usernames.ts";
@@ -39,7 +40,7 @@ export function createCredentials({
 		const found = await users.findCredentials({ username: name });
 		const enabled = found?.disabled === false ? found : undefined;
 		const matches = await passwords.verify(normalized, enabled?.password, signal);
-		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: refusal(found) });
+		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(found) });
 		const password = await upgrade(enabled, normalized, signal);
 		const session = await sessions.begin(enabled.id, device, (transaction) =>
 			users.isUnchanged(transaction, { id: enabled.id, password }),
@@ -48,7 +49,7 @@ export function createCredentials({
 		const user = session && (await users.find(enabled.id));
 		if (user && !user.disabled) return { user, session };
 		const now = await users.findCredentials({ id: enabled.id });
-		if (!now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: refusal(now) });
+		if (!now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(now) });
 		// A new password, or another login's upgrade of its hash: decide anew.
 		return login(username, given, device, signal);
 	}
@@ -77,7 +78,8 @@ export function createCredentials({
 	): Promise<void> {
 		const found = await owner(userId);
 		await passwords.checkPolicy(next, found.username);
-		if (!(await passwords.verify(current, found.password, signal))) throw new errors.INVALID_CURRENT_PASSWORD();
+		if (!(await passwords.verify(current, found.password, signal)))
+			throw wrongPassword("password_change_refused", { userId, sessionId });
 		const replaced = await users.replacePassword(found, await passwords.hash(next, signal), sessionId);
 		// Somebody changed it, or a login upgraded its hash, while ours was computed: then the check counts for nothing.
 		if (!replaced) return change({ userId, sessionId }, current, next, signal);
@@ -88,9 +90,14 @@ export function createCredentials({
 	 *
 	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, BUSY
 	 */
-	async function confirm(userId: string, given: string, signal?: AbortSignal): Promise<void> {
+	async function confirm(
+		{ userId, sessionId }: { userId: string; sessionId: string },
+		given: string,
+		signal?: AbortSignal,
+	): Promise<void> {
 		const found = await owner(userId);
-		if (!(await passwords.verify(given, found.password, signal))) throw new errors.INVALID_CURRENT_PASSWORD();
+		if (!(await passwords.verify(given, found.password, signal)))
+			throw wrongPassword("reauthentication_refused", { userId, sessionId });
 	}
 
 	async function owner(userId: string): Promise<Credentials> {
@@ -132,7 +139,15 @@ export function createCredentials({
 }
 
 /** What the log may know of a refused login, and the client may not. */
-function refusal(found: Credentials | undefined): Error {
-	if (!found) return new Error("no such account");
-	return new Error(`${found.disabled ? "disabled account" : "wrong password"} ${found.id}`);
+function loginRefusal(found: Credentials | undefined): Error {
+	if (!found) return refusal({ event: "login_refused", reason: "no such account" });
+	const reason = found.disabled ? "disabled account" : "wrong password";
+	return refusal({ event: "login_refused", reason, user: found.id });
+}
+
+function wrongPassword(
+	event: "password_change_refused" | "reauthentication_refused",
+	{ userId: user, sessionId: session }: { userId: string; sessionId: string },
+): Error {
+	return new errors.INVALID_CURRENT_PASSWORD({ cause: refusal({ event, reason: "wrong password", user, session }) });
 }

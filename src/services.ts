@@ -6,13 +6,15 @@ import type { Config } from "./config/config.ts";
 import { createCredentials } from "./credentials.ts";
 import { inSteps, openHousekeeping } from "./housekeeping.ts";
 import { createKeys } from "./keys/keys.ts";
-import { createRotation } from "./keys/rotation.ts";
+import { createRotation, type KeyChange } from "./keys/rotation.ts";
 import type { Log } from "./log.ts";
 import { openPasswords } from "./passwords/passwords.ts";
 import { createPermissions } from "./permissions.ts";
 import { createReadiness } from "./readiness.ts";
 import { createRevocations } from "./revocations.ts";
 import { deriveKeys } from "./secret.ts";
+import { openSecurityEvents } from "./security-events/recorder.ts";
+import { createStoredEvents } from "./security-events/stored.ts";
 import { createCsrf } from "./sessions/csrf.ts";
 import { createRefresh } from "./sessions/refresh.ts";
 import { createRefreshTokens } from "./sessions/refresh-token.ts";
@@ -28,14 +30,20 @@ const keysSeconds = 5;
 
 export type Services = Awaited<ReturnType<typeof openServices>>;
 
-/** What the CLI and the server both stand on: the store, not yet migrated, and the services over it. No key, no token. */
-export async function openAccounts(config: Config, clock: Clock = systemClock) {
+/**
+ * What the CLI and the server both stand on: the store, not yet migrated, and the services over it. No key, no token.
+ *
+ * @param log where security events go besides the store; a command has none.
+ */
+export async function openAccounts(config: Config, clock: Clock = systemClock, log?: Log) {
 	const store = await openStore({
 		databaseUrl: config.databaseUrl,
 		databaseListenUrl: config.databaseListenUrl,
 		dataDir: config.dataDir,
 		clock,
 	});
+	const storedEvents = createStoredEvents({ store });
+	const securityEvents = openSecurityEvents({ stored: storedEvents, clock, log });
 	const permissions = createPermissions({ store });
 	const revocations = createRevocations({ store });
 	const sessions = createSessions({ store, revocations, config });
@@ -55,6 +63,8 @@ export async function openAccounts(config: Config, clock: Clock = systemClock) {
 	const credentials = createCredentials({ users, sessions, passwords });
 	return {
 		store,
+		storedEvents,
+		securityEvents,
 		permissions,
 		revocations,
 		sessions,
@@ -63,6 +73,7 @@ export async function openAccounts(config: Config, clock: Clock = systemClock) {
 		credentials,
 		async close(): Promise<void> {
 			await passwords.close();
+			await securityEvents.close();
 			await store.close();
 		},
 	};
@@ -87,17 +98,20 @@ export function openRing(config: Config, store: Store) {
  * @throws where the store cannot be reached, a key is weak or SECRET does not open it; nothing stays open then.
  */
 export async function openServices(config: Config, { log, clock = systemClock }: { log: Log; clock?: Clock }) {
-	const accounts = await openAccounts(config, clock);
+	const accounts = await openAccounts(config, clock, log);
 	try {
-		const { store, revocations, sessions, users } = accounts;
+		const { store, storedEvents, securityEvents, revocations, sessions, users } = accounts;
 		await bringUpToDate(config, store);
 		const { keys, rotation } = openRing(config, store);
+		const recordKey = ({ kid, state }: KeyChange) => securityEvents.record({ event: `key_${state}`, kid });
 		// First what is there: a wrong SECRET must stop the start before it adds a key of its own.
 		await keys.load((_kid, error) => {
 			throw error;
 		});
-		await rotation.start();
+		for (const key of await rotation.start()) recordKey(key);
 		const bootstrapped: Bootstrap = await bootstrap(config, accounts);
+		if (bootstrapped.outcome === "made")
+			securityEvents.record({ event: "first_administrator_made", user: bootstrapped.id });
 		const changes = createChanges({
 			store,
 			reload: {
@@ -115,6 +129,12 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			chores: [
 				{ name: "sessions", everySeconds: purgeSeconds, run: inSteps(sessions.purge) },
 				{ name: "revocations", everySeconds: purgeSeconds, run: inSteps(revocations.purge) },
+				{
+					name: "security events",
+					everySeconds: purgeSeconds,
+					run: inSteps(() => storedEvents.purge(config.securityEventDays)),
+				},
+				{ name: "refusals of the last minute", everySeconds: purgeSeconds, run: async () => securityEvents.settle() },
 				{ name: "revocations in memory", everySeconds: purgeSeconds, run: revocations.forget },
 				{
 					name: "signing keys",
@@ -122,7 +142,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 					async run() {
 						// While the store is away nothing can be done, and the follower of changes has said so.
 						if (!changes.reachable()) return;
-						for (const key of await rotation.advance()) log.info(key, "a signing key has changed its state");
+						for (const key of await rotation.advance()) recordKey(key);
 					},
 				},
 			],
@@ -142,7 +162,6 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 				users,
 				refreshTokens: createRefreshTokens(deriveKeys(config, "refresh tokens")),
 				graceSeconds: config.refreshGraceSeconds,
-				log,
 			}),
 			csrf: createCsrf(deriveKeys(config, "csrf")),
 			tokens: createTokens({ config, keys, clock, revocations }),

@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { type Config, ConfigError, loadConfig, settings, shown } from "../config/config.ts";
 import { bringUpToDate, openAccounts, openRing } from "../services.ts";
 import { storeExists } from "../store/store.ts";
+import { printEvents } from "./events.ts";
 import { keyCommands } from "./keys.ts";
 import { userCommands } from "./users.ts";
 import { type Accounts, type Answer, none, only, table, UsageError } from "./words.ts";
@@ -24,10 +25,12 @@ const usage = `gatehouse COMMAND [--json]
   key list                                   every signing key, its state and its times
   key rotate                                 publish a new key, which signs once every verifier can have it
   key revoke KID                             take a key out at once: its tokens are refused
+  events [--user NAME] [--since TIME]        security events, the oldest first; of the last day, where no time is given;
+                                             a deleted account by its id
   backup FILE                                copy the live SQLite database to a new file
   config                                     every setting, its value and where it comes from
 
-With --json the answer is one JSON document on standard output.
+With --json the answer is one JSON document on standard output; of events, one for each line.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings.
 `;
 
@@ -35,8 +38,10 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings.
 export async function runCommand(argv: readonly string[]): Promise<number> {
 	const json = argv.includes("--json");
 	try {
-		const answer = await dispatch(argv);
-		process.stdout.write(`${json ? JSON.stringify(answer.json) : answer.text}\n`);
+		const print = ({ text, json: value }: Answer) =>
+			void process.stdout.write(`${json ? JSON.stringify(value) : text}\n`);
+		const answer = await dispatch(argv, print);
+		if (answer) print(answer);
 		return 0;
 	} catch (error) {
 		if (!isExpected(error)) throw error;
@@ -48,7 +53,8 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
 	}
 }
 
-async function dispatch(argv: readonly string[]): Promise<Answer> {
+/** Does what the words say. What is too long to be held as one answer is printed as it comes. */
+async function dispatch(argv: readonly string[], print: (line: Answer) => void): Promise<Answer | undefined> {
 	const { values, positionals } = parseArgs({
 		args: [...argv],
 		allowPositionals: true,
@@ -56,6 +62,8 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 			json: { type: "boolean" },
 			help: { type: "boolean", short: "h" },
 			role: { type: "string", multiple: true },
+			user: { type: "string" },
+			since: { type: "string" },
 			"password-stdin": { type: "boolean" },
 			now: { type: "boolean" },
 		},
@@ -65,6 +73,8 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 	const call = {
 		words,
 		roles: values.role ?? [],
+		user: values.user,
+		since: values.since,
 		passwordFromStdin: values["password-stdin"] === true,
 		now: values.now === true,
 	};
@@ -74,11 +84,19 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 		throw new UsageError("--password-stdin goes with user add and user password");
 	if (values.now && (words[0] !== "roles" || words.length < 3))
 		throw new UsageError("--now goes with user roles and the roles to give");
+	if ((values.user !== undefined || values.since !== undefined) && command !== "events")
+		throw new UsageError("--user and --since go with events");
 	if (command === "serve") throw new UsageError("serve takes nothing more");
 	if (command === "config" || command === "migrate") none(words);
 	if (command === "config") return showConfig();
 	if (command === "migrate") return withAccounts("new or old", migrate);
 	if (command === "backup") return withAccounts("old", ({ store }) => backup(store, only(words, "FILE")));
+	if (command === "events")
+		return withAccounts("old", async (accounts, config) => {
+			await bringUpToDate(config, accounts.store);
+			await printEvents(accounts, call, print);
+			return undefined;
+		});
 	if (command === "user") {
 		const [verb = "", ...rest] = words;
 		const run = Object.hasOwn(userCommands, verb) ? userCommands[verb] : undefined;
@@ -95,9 +113,9 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 		if (!run) throw new UsageError(`key ${verb} is not a command`);
 		if (verb === "revoke") only(rest, "KID");
 		else none(rest);
-		return withAccounts("old", async ({ store }, config) => {
+		return withAccounts("old", async ({ store, securityEvents }, config) => {
 			await bringUpToDate(config, store);
-			return run(openRing(config, store).rotation, rest);
+			return run(openRing(config, store).rotation, rest, securityEvents);
 		});
 	}
 	throw new UsageError(`${command ?? "nothing"} is not a command`);
@@ -106,8 +124,8 @@ async function dispatch(argv: readonly string[]): Promise<Answer> {
 /** Opens the store for one command. Most want an old one: a new one, made where DATA_DIR was mistyped, would say nothing. */
 async function withAccounts(
 	store: "old" | "new or old",
-	run: (accounts: Accounts, config: Config) => Promise<Answer>,
-): Promise<Answer> {
+	run: (accounts: Accounts, config: Config) => Promise<Answer | undefined>,
+): Promise<Answer | undefined> {
 	const { config } = loadConfig(process.env);
 	if (store === "old" && !storeExists(config))
 		throw Object.assign(new Error(`there is no store in DATA_DIR (${config.dataDir})`), { code: "NO_STORE" });

@@ -1,10 +1,14 @@
 /** The commands about signing keys. */
 import type { KeyRow } from "../keys/life.ts";
 import type { Rotation } from "../keys/rotation.ts";
+import type { SecurityEventRecorder } from "../security-events/recorder.ts";
 import { type Answer, only, table, time } from "./words.ts";
 
 /** Each command by its verb. */
-export const keyCommands: Record<string, (rotation: Rotation, words: string[]) => Promise<Answer>> = {
+export const keyCommands: Record<
+	string,
+	(rotation: Rotation, words: string[], securityEvents: SecurityEventRecorder) => Promise<Answer>
+> = {
 	async list(rotation) {
 		const keys = await rotation.list();
 		const rows = keys.map((key) => [
@@ -20,18 +24,21 @@ export const keyCommands: Record<string, (rotation: Rotation, words: string[]) =
 			json: keys.map(shown),
 		};
 	},
-	async rotate(rotation) {
+	async rotate(rotation, _words, securityEvents) {
 		const { key, made } = await rotation.rotate();
 		const { kid, state, signs_at } = key;
+		if (made) securityEvents.record({ event: `key_${state}`, kid });
 		const what = made ? `made ${kid}` : `${kid} is published already`;
 		return {
 			text: state === "active" ? `${what}; it signs from now on` : `${what}; it signs from ${time(signs_at)} on`,
 			json: { ...shown(key), made },
 		};
 	},
-	async revoke(rotation, words) {
+	async revoke(rotation, words, securityEvents) {
 		const kid = only(words, "KID");
 		const next = await rotation.revoke(kid);
+		securityEvents.record({ event: "key_revoked", kid });
+		if (next) securityEvents.record({ event: "key_active", kid: next.kid });
 		return {
 			text: next ? `revoked ${kid}; ${next.kid} signs from now on` : `revoked ${kid}`,
 			json: { revoked: kid, signing: next?.kid ?? null },

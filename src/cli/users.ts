@@ -6,11 +6,12 @@ import { type Accounts, type Answer, type Call, none, only, table, time, UsageEr
 
 /** Each command by its verb. */
 export const userCommands: Record<string, (accounts: Accounts, call: Call) => Promise<Answer>> = {
-	async add({ credentials, users }, call) {
+	async add({ credentials, securityEvents, users }, call) {
 		const name = only(call.words, "NAME");
 		const roles = call.roles.length > 0 ? call.roles : ["user"];
 		await credentials.register(name, await newPassword(call), roles);
 		const { id, username } = await users.getByName(name);
+		securityEvents.record({ event: "account_added", user: id, roles });
 		return {
 			text: `made ${username} with the roles ${roles.join(", ")}`,
 			json: { id, username, roles },
@@ -32,26 +33,34 @@ export const userCommands: Record<string, (accounts: Accounts, call: Call) => Pr
 	},
 	disable: (accounts, call) => setDisabled(accounts, call, true),
 	enable: (accounts, call) => setDisabled(accounts, call, false),
-	async delete({ users }, call) {
+	async delete({ securityEvents, users }, call) {
 		const user = await users.getByName(only(call.words, "NAME"));
 		await users.delete(user);
+		securityEvents.record({ event: "account_deleted", user: user.id });
 		return {
 			text: `deleted ${user.username}`,
 			json: { id: user.id, username: user.username },
 		};
 	},
-	async password({ users, credentials }, call) {
+	async password({ credentials, securityEvents, users }, call) {
 		const user = await users.getByName(only(call.words, "NAME"));
 		await credentials.reset(user.id, await newPassword(call));
+		securityEvents.record({ event: "password_reset", user: user.id });
 		return {
 			text: `${user.username} has a new password`,
 			json: { id: user.id, username: user.username },
 		};
 	},
-	async roles({ users, sessions }, { words: [name = "", ...roles], now }) {
+	async roles({ securityEvents, users, sessions }, { words: [name = "", ...roles], now }) {
 		const { id } = await users.getByName(name);
-		if (roles.length > 0) await users.setRoles(id, roles);
-		if (now) await sessions.endAll(id);
+		if (roles.length > 0) {
+			await users.setRoles(id, roles);
+			securityEvents.record({ event: "roles_changed", user: id, roles });
+		}
+		if (now) {
+			await sessions.endAll(id);
+			securityEvents.record({ event: "logout_everywhere", user: id });
+		}
 		const after = await users.getByName(name);
 		return {
 			text: `${after.username}: ${after.roles.join(", ")}`,
@@ -70,19 +79,22 @@ export const userCommands: Record<string, (accounts: Accounts, call: Call) => Pr
 		]);
 		return { text: table([["SESSION", "BEGUN", "LAST USED", "ADDRESS", "DEVICE"], ...rows]), json: all };
 	},
-	async logout({ users, sessions }, { words: [name = "", sessionId, ...more] }) {
+	async logout({ securityEvents, users, sessions }, { words: [name = "", sessionId, ...more] }) {
 		none(more);
 		const { id, username } = await users.getByName(name);
 		if (sessionId === undefined) await sessions.endAll(id);
 		else await sessions.endOwn(id, sessionId);
+		if (sessionId === undefined) securityEvents.record({ event: "logout_everywhere", user: id });
+		else securityEvents.record({ event: "session_ended", user: id, session: sessionId });
 		const what = sessionId === undefined ? "all of its sessions" : `the session ${sessionId}`;
 		return { text: `${username} is logged out of ${what}`, json: { id, username, session: sessionId ?? null } };
 	},
 };
 
-async function setDisabled({ users }: Accounts, { words }: Call, disabled: boolean): Promise<Answer> {
+async function setDisabled({ securityEvents, users }: Accounts, { words }: Call, disabled: boolean): Promise<Answer> {
 	const { id, username } = await users.getByName(only(words, "NAME"));
 	await users.setDisabled(id, disabled);
+	securityEvents.record({ event: disabled ? "account_disabled" : "account_enabled", user: id });
 	return {
 		text: `${username} is ${disabled ? "disabled" : "enabled"}`,
 		json: { id, username, disabled },

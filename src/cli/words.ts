@@ -17,6 +17,8 @@ export interface Answer {
 export interface Call {
 	words: string[];
 	roles: string[];
+	user: string | undefined;
+	since: string | undefined;
 	passwordFromStdin: boolean;
 	now: boolean;
 }

@@ -217,6 +217,12 @@ export const settings = {
 		fallback: true,
 		fallbackDoc: "on, in production off",
 	}),
+	securityEventDays: setting({
+		name: "SECURITY_EVENT_DAYS",
+		doc: "How long security events stay in the store, 1 to 3650.",
+		parse: parse.integer(1, 3650),
+		fallback: 90,
+	}),
 	drainSeconds: setting({
 		name: "DRAIN_SECONDS",
 		doc: "Normal service after SIGTERM, while /readyz already answers 503, 0 to 300.",

@@ -16,6 +16,9 @@ import type { SigningAlgorithm } from "./strength.ts";
 const daySeconds = 86_400;
 const columns = ["kid", "algorithm", "state", "created_at", "signs_at", "ends_at", "token_seconds"] as const;
 
+/** A key that has just come to this state. */
+export type KeyChange = Pick<KeyRow, "kid" | "state">;
+
 export type Rotation = ReturnType<typeof createRotation>;
 
 /** Builds what changes the table `signing_keys`. A replica that has it in memory hears of a change by its topic. */
@@ -108,15 +111,15 @@ export function createRotation({
 		}
 	}
 
-	/** Does what is due, and answers which keys have changed their state, for the log. */
-	async function advance(): Promise<Pick<KeyRow, "kid" | "state">[]> {
+	/** Does what is due, and answers which keys have changed their state. */
+	async function advance(): Promise<KeyChange[]> {
 		const look = (ring: Ring) => due(ring, { rotationSeconds, tokenSeconds });
 		const now = look(await read(store.db));
 		if (!now.ready && !now.old && now.ended.length + now.short.length === 0) return [];
 		const spare = now.old && (await make());
 		return change(async (ring, to) => {
 			const { ended, ready, old, short } = look(ring);
-			const changed: Pick<KeyRow, "kid" | "state">[] = [];
+			const changed: KeyChange[] = [];
 			for (const key of short) await to.lengthen(key, tokenSeconds);
 			for (const key of ended) {
 				await to.end(key);
@@ -164,23 +167,28 @@ export function createRotation({
 		/**
 		 * What a server does before it serves: makes the first key of an empty store, which signs at once, and publishes one
 		 * where SIGNING_ALGORITHM is another than the newest key's. Of several starts with different settings the last wins.
+		 * Answers which keys have changed their state.
 		 *
 		 * @throws ConfigError where SECRET does not open the keys in the store.
 		 */
-		async start(): Promise<void> {
+		async start(): Promise<KeyChange[]> {
 			await sealAgain();
-			await advance();
+			const changed = await advance();
 			const wanted = config.signingAlgorithm;
 			const before = await read(store.db);
-			if ((before.published ?? before.active)?.algorithm === wanted) return;
+			if ((before.published ?? before.active)?.algorithm === wanted) return changed;
 			const spare = await make(wanted);
 			await change(async ({ active, published }, to) => {
-				if (!active) return void (await to.add(spare, "active"));
+				if (!active) return void changed.push(await to.add(spare, "active"));
 				if (published?.algorithm === wanted) return;
 				// It has signed nothing yet.
-				if (published) await to.end(published);
-				if (active.algorithm !== wanted) await to.add(spare, "published");
+				if (published) {
+					await to.end(published);
+					changed.push({ kid: published.kid, state: "gone" });
+				}
+				if (active.algorithm !== wanted) changed.push(await to.add(spare, "published"));
 			});
+			return changed;
 		},
 
 		/** Publishes a key that will take over; where one is published already, that one will do. */

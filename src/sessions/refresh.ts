@@ -5,7 +5,7 @@
  */
 import { errors } from "../errors.ts";
 import type { NewToken } from "../extend.ts";
-import type { Log } from "../log.ts";
+import { refusal } from "../security-events/events.ts";
 import type { Users } from "../users/users.ts";
 import type { NamedGeneration, RefreshTokens } from "./refresh-token.ts";
 import type { Session, Sessions } from "./sessions.ts";
@@ -30,13 +30,11 @@ export function createRefresh({
 	refreshTokens,
 	users,
 	graceSeconds,
-	log,
 }: {
 	sessions: Sessions;
 	refreshTokens: RefreshTokens;
 	users: Users;
 	graceSeconds: number;
-	log: Log;
 }) {
 	/** The sessions that this process is moving on right now. */
 	const advancing = new Map<string, Promise<Session | undefined>>();
@@ -70,13 +68,14 @@ export function createRefresh({
 
 	async function admit(named: NamedGeneration): Promise<PresentedRefresh> {
 		const verdict = await judge(named);
-		if (!verdict) throw new errors.INVALID_TOKEN({ cause: new Error("its session has ended") });
+		if (!verdict) throw refused("its session has ended", { session: named.sessionId });
 		if ("session" in verdict) return verdict;
 		const { id, userId, generation } = verdict.reused;
 		await sessions.end(id);
 		const facts = { session: id, user: userId, generation, given: named.generation };
-		log.warn({ event: "refresh_token_reuse", ...facts }, "a refresh token was used again; its session was ended");
-		throw new errors.INVALID_TOKEN({ cause: new Error("it was used before") });
+		throw new errors.INVALID_TOKEN({
+			cause: refusal({ event: "refresh_token_reuse", reason: "it was used before", ...facts }),
+		});
 	}
 
 	/**
@@ -92,7 +91,7 @@ export function createRefresh({
 	): Promise<{ session: Session; made: Made }> {
 		const user = await users.find(session.userId);
 		if (!user || user.disabled)
-			throw new errors.INVALID_TOKEN({ cause: new Error(`its account ${session.userId} is disabled or gone`) });
+			throw refused("its account is disabled or gone", { session: session.id, user: session.userId });
 		const made = await make({ user, session: next });
 		if (!current) return { session, made };
 		const advanced = await advance(session);
@@ -111,7 +110,7 @@ export function createRefresh({
 		 */
 		async present(token: string): Promise<PresentedRefresh> {
 			const named = refreshTokens.read(token);
-			if (!named) throw new errors.INVALID_TOKEN({ cause: new Error("it is no refresh token of this service") });
+			if (!named) throw refused("it is no refresh token of this service");
 			return admit(named);
 		},
 
@@ -129,3 +128,7 @@ export function createRefresh({
 		tokenOf: ({ id, generation }: Session): string => refreshTokens.make({ sessionId: id, generation }),
 	};
 }
+
+/** A refresh token that was not taken, for a reason that is no sign of theft. */
+const refused = (reason: string, facts: { session?: string; user?: string } = {}): Error =>
+	new errors.INVALID_TOKEN({ cause: refusal({ event: "refresh_token_refused", reason, ...facts }) });

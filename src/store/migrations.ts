@@ -180,5 +180,30 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 				).execute();
 			},
 		},
+
+		"0007-security-events": {
+			async up(db: Kysely<Schema>) {
+				await strict(
+					db.schema
+						.createTable("security_events")
+						.addColumn("id", "text", (column) => column.notNull().primaryKey())
+						.addColumn("at", integer, (column) => column.notNull())
+						.addColumn("event", "text", (column) => column.notNull())
+						.addColumn("outcome", "text", (column) => column.notNull())
+						// No reference: what was done to an account is told after it is gone.
+						.addColumn("user_id", "text")
+						.addColumn("session_id", "text")
+						.addColumn("address", "text")
+						.addColumn("request_id", "text")
+						.addColumn("details", "text", (column) => column.notNull()),
+				).execute();
+				await db.schema.createIndex("security_events_by_time").on("security_events").columns(["at", "id"]).execute();
+				await db.schema
+					.createIndex("security_events_by_user")
+					.on("security_events")
+					.columns(["user_id", "at", "id"])
+					.execute();
+			},
+		},
 	};
 }

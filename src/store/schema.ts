@@ -92,6 +92,22 @@ export interface RevocationsTable {
 	seq: number;
 }
 
+/** What has happened, for those who ask later: see `src/security-events/events.ts`. Rows older than its days leave. */
+export interface SecurityEventsTable {
+	/** In the order of time within one second of one process. */
+	id: string;
+	at: number;
+	event: string;
+	outcome: "success" | "refused";
+	user_id: string | null;
+	session_id: string | null;
+	/** Of the client; none where a command or the service itself did it. */
+	address: string | null;
+	request_id: string | null;
+	/** The event's other facts, as JSON. */
+	details: string;
+}
+
 /** What replicas poll for. */
 export type ChangeTopic = "accounts" | "keys" | "revocations";
 
@@ -126,4 +142,5 @@ export interface Schema {
 	revocations: RevocationsTable;
 	changes: ChangesTable;
 	replicas: ReplicasTable;
+	security_events: SecurityEventsTable;
 }

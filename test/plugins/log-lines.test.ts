@@ -58,7 +58,7 @@ t.test("G05: every denial is a line with its code, route, address and request id
 	const { payload, headers } = form({ current_password: "wrong", new_password: "walnut harbour sixteen lanterns" });
 	const cases: [string, string, string | undefined, () => ReturnType<typeof house.get>][] = [
 		["/login", "INVALID_CREDENTIALS", "no such account", () => house.login("nobody")],
-		["/login", "INVALID_CREDENTIALS", `wrong password ${id}`, () => house.login("ada", "wrong")],
+		["/login", "INVALID_CREDENTIALS", "wrong password", () => house.login("ada", "wrong")],
 		[
 			"/login",
 			"CROSS_ORIGIN_REFUSED",
@@ -71,7 +71,7 @@ t.test("G05: every denial is a line with its code, route, address and request id
 		[
 			"/password",
 			"INVALID_CURRENT_PASSWORD",
-			undefined,
+			"wrong password",
 			() =>
 				house.app.inject({
 					method: "POST",
@@ -86,7 +86,7 @@ t.test("G05: every denial is a line with its code, route, address and request id
 		const line = house.logged.findLast(({ reqId }) => reqId === answer.headers["x-request-id"]);
 		t.match(
 			line,
-			{ level: 40, code, route, address: "127.0.0.1", msg: "request refused", ...(reason ? { reason } : {}) },
+			{ level: 40, code, route, address: "127.0.0.1", msg: /refused/, ...(reason ? { reason } : {}) },
 			code,
 		);
 		t.notMatch(JSON.stringify(line), /nobody/, "G03: never the name that was typed");

@@ -42,16 +42,16 @@ onEachStore((kind, openLocation) => {
 		await t.test("the log may know why, the client may not", async (t) => {
 			const disabled = await credentials.register("dora", goodPassword, ["user"]);
 			await users.setDisabled(disabled, true);
-			const cases: [string, string, string][] = [
-				["nobody", goodPassword, "no such account"],
-				["ada", "wrong", `wrong password ${id}`],
-				["dora", goodPassword, `disabled account ${disabled}`],
+			const cases: [string, string, string, { user?: string }][] = [
+				["nobody", goodPassword, "no such account", {}],
+				["ada", "wrong", "wrong password", { user: id }],
+				["dora", goodPassword, "disabled account", { user: disabled }],
 			];
-			for (const [name, password, reason] of cases)
+			for (const [name, password, reason, whose] of cases)
 				await t.rejects(credentials.login(name, password, aDevice), {
 					code: "INVALID_CREDENTIALS",
 					message: "Invalid credentials",
-					cause: { message: reason },
+					cause: { message: reason, securityEvent: { event: "login_refused", reason, ...whose } },
 				});
 		});
 

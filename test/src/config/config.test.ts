@@ -30,6 +30,7 @@ t.test("nothing has to be set", async (t) => {
 		hashCost: 12,
 		trustProxy: [],
 		docs: true,
+		securityEventDays: 90,
 		drainSeconds: 5,
 		logLevel: "info",
 	});
@@ -72,6 +73,7 @@ t.test("every setting can come from a file", async (t) => {
 		redirectHosts: "app.example.com",
 		allowedOrigins: "https://app.example.com",
 		docs: "off",
+		securityEventDays: "7",
 		drainSeconds: "0",
 		logLevel: "warn",
 	};

@@ -149,10 +149,14 @@ onEachStore((kind) => {
 		while (house.services.keys.signing().kid !== key.kid && performance.now() - began < 15_000)
 			await new Promise((resolve) => setTimeout(resolve, 100));
 		t.equal(house.services.keys.signing().kid, key.kid);
-		const changed = house.logged.filter(({ msg }) => msg === "a signing key has changed its state");
+		const changed = house.logged.filter(({ event }) => String(event).startsWith("key_"));
 		t.match(
-			changed.map(({ state }) => state),
-			["retiring", "active"],
+			changed.map(({ event, kid }) => [event, kid === key.kid]),
+			[
+				["key_active", false],
+				["key_retiring", false],
+				["key_active", true],
+			],
 		);
 	});
 
