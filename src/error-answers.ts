@@ -1,6 +1,8 @@
 /** How any error whatever is answered: a code of the catalogue, its status and its headers, and nothing more. */
-import { STATUS_CODES } from "node:http";
 import { type CatalogueEntry, catalogue, type ErrorCode } from "./errors.ts";
+
+// Not imported: an import asks node:http for all it exports, and so loads its fetch and WebSocket, 10 ms of a start.
+const { STATUS_CODES } = process.getBuiltinModule("node:http");
 
 /** The shape of every refusal, on every route and also outside of them. */
 export interface ErrorAnswer {

@@ -85,20 +85,25 @@ const units = [
 	["minute", 60],
 ] as const;
 
-/** Made once a language: making one takes longer than the rest of a row. */
-const formatsOf = (language: Language) => ({
+const makeFormats = (language: Language) => ({
 	ago: new Intl.RelativeTimeFormat(language, { numeric: "auto" }),
 	// In UTC, because a page without script does not know where its reader is.
 	moment: new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" }),
 });
-const formats: Readonly<Record<Language, ReturnType<typeof formatsOf>>> = { en: formatsOf("en"), ko: formatsOf("ko") };
+const formats: Partial<Record<Language, ReturnType<typeof makeFormats>>> = {};
+
+/** Made once a language, on its first page: it takes longer than the rest of a row, and a start without pages needs none. */
+function formatsOf(language: Language): ReturnType<typeof makeFormats> {
+	formats[language] ??= makeFormats(language);
+	return formats[language];
+}
 
 /** "3 hours ago". */
 function ago(at: number, now: number, language: Language): string {
 	const seconds = Math.max(now - at, 0);
 	const [unit, size] = units.find(([, length]) => seconds >= length) ?? ["second", Number.POSITIVE_INFINITY];
-	return formats[language].ago.format(-Math.floor(seconds / size), unit);
+	return formatsOf(language).ago.format(-Math.floor(seconds / size), unit);
 }
 
 /** A date and a time. */
-const moment = (at: number, language: Language): string => `${formats[language].moment.format(at * 1000)} UTC`;
+const moment = (at: number, language: Language): string => `${formatsOf(language).moment.format(at * 1000)} UTC`;

@@ -29,7 +29,6 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 	// hierarchy), rounded down, at least 1: inside a container this is what the container has, not the machine.
 	const slots = settings.threads ?? availableParallelism();
 	const threads = new Piscina({
-		// worker.ts in the source, worker.js in dist/.
 		filename: new URL(`./worker${extname(import.meta.url)}`, import.meta.url).href,
 		name: "verify" satisfies keyof Tasks,
 		// No thread before the first login, none a minute after the last: each takes memory.

@@ -70,9 +70,12 @@ const tryFileSystem = (image: Stage): void => {
 	check(image.user.split(":")[0] !== "0", "that user is not root");
 	const extras = runInImage(image, "sh", "-c", "ls node_modules/typescript node_modules/tap src").stdout;
 	check(extras === "", "neither sources nor development packages are in it");
+	const compiled = runInImage(image, "sh", "-c", "ls /app/compile-cache/*").stdout;
+	check(compiled !== "", "V8's compiled code is in it, for its own user");
 };
 
 const tryOut = async (image: Stage): Promise<void> => {
+	check(runInImage(image, "ls", "-A", "/data").stdout === "", "no store, no secret and no key is in it");
 	tryFileSystem(image);
 	const words = [...image.entrypoint, ...image.command];
 	console.log(`--- ${words.join(" ")}`);
