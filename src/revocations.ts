@@ -31,6 +31,8 @@ export function createRevocations({ store }: { store: Store }) {
 	const ids = new Map<string, number>();
 	/** Everything up to this version of the topic is in the map. */
 	let seen = 0;
+	/** Everything issued before is refused, in epoch seconds. */
+	let issuedBefore = 0;
 
 	/** Reads what was revoked since the last call. What this process has once known it keeps until its time. */
 	async function load(): Promise<void> {
@@ -50,6 +52,8 @@ export function createRevocations({ store }: { store: Store }) {
 			after = rows.at(-1) ?? after;
 			more = rows.length === page;
 		}
+		const cutoff = await store.db.selectFrom("cutoffs").select("at").where("name", "=", "issued").executeTakeFirst();
+		issuedBefore = Math.max(issuedBefore, cutoff?.at ?? 0);
 		seen = version;
 	}
 
@@ -101,8 +105,34 @@ export function createRevocations({ store }: { store: Store }) {
 		},
 
 		/** Whether this token is refused although it has not expired. */
-		has: ({ id, sessionId, tokenId }: Pick<Principal, "id" | "sessionId" | "tokenId">): boolean =>
-			accounts.has(id) || ids.has(sessionId) || ids.has(tokenId),
+		has: ({
+			id,
+			sessionId,
+			tokenId,
+			issuedAt,
+		}: Pick<Principal, "id" | "sessionId" | "tokenId" | "issuedAt">): boolean =>
+			issuedAt < issuedBefore || accounts.has(id) || ids.has(sessionId) || ids.has(tokenId),
+
+		/** Whether something of this time, in epoch seconds, was issued too early. */
+		isTooOld: (issuedAt: number): boolean => issuedAt < issuedBefore,
+
+		/**
+		 * Refuses everything that was issued before a time, from now on, here at once and everywhere within a second. An
+		 * earlier time than the one that is stored changes nothing.
+		 *
+		 * @param at epoch seconds, not in the future.
+		 */
+		async refuseIssuedBefore(at: number): Promise<void> {
+			await store.db.transaction().execute(async (transaction) => {
+				await store.announce(transaction, "revocations");
+				await transaction
+					.insertInto("cutoffs")
+					.values({ name: "issued", at })
+					.onConflict((conflict) => conflict.column("name").doUpdateSet({ at }).where("cutoffs.at", "<", at))
+					.execute();
+			});
+			issuedBefore = Math.max(issuedBefore, at);
+		},
 
 		/** Refuses one access token from now on, here at once and everywhere within a second. */
 		async revokeToken({ tokenId, expiresAt }: Pick<Principal, "tokenId" | "expiresAt">): Promise<void> {

@@ -125,23 +125,30 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 		await changes.start();
 		const listener = store.listen({ onWake: () => void changes.wake(), log });
 		const housekeeping = openHousekeeping({
+			store,
+			reachable: changes.reachable,
 			log,
 			chores: [
-				{ name: "sessions", everySeconds: purgeSeconds, run: inSteps(sessions.purge) },
-				{ name: "revocations", everySeconds: purgeSeconds, run: inSteps(revocations.purge) },
+				{ name: "sessions", of: "store", everySeconds: purgeSeconds, run: inSteps(sessions.purge) },
+				{ name: "revocations", of: "store", everySeconds: purgeSeconds, run: inSteps(revocations.purge) },
 				{
 					name: "security events",
+					of: "store",
 					everySeconds: purgeSeconds,
 					run: inSteps(() => storedEvents.purge(config.securityEventDays)),
 				},
-				{ name: "refusals of the last minute", everySeconds: purgeSeconds, run: async () => securityEvents.settle() },
-				{ name: "revocations in memory", everySeconds: purgeSeconds, run: revocations.forget },
+				{
+					name: "refusals of the last minute",
+					of: "process",
+					everySeconds: purgeSeconds,
+					run: async () => securityEvents.settle(),
+				},
+				{ name: "revocations in memory", of: "process", everySeconds: purgeSeconds, run: revocations.forget },
 				{
 					name: "signing keys",
+					of: "store",
 					everySeconds: keysSeconds,
 					async run() {
-						// While the store is away nothing can be done, and the follower of changes has said so.
-						if (!changes.reachable()) return;
 						for (const key of await rotation.advance()) recordKey(key);
 					},
 				},

@@ -5,6 +5,7 @@ import { bringUpToDate, openAccounts, openRing } from "../services.ts";
 import { storeExists } from "../store/store.ts";
 import { printEvents } from "./events.ts";
 import { keyCommands } from "./keys.ts";
+import { revokeIssuedBefore } from "./revoke.ts";
 import { userCommands } from "./users.ts";
 import { type Accounts, type Answer, none, only, table, UsageError } from "./words.ts";
 
@@ -27,6 +28,8 @@ const usage = `gatehouse COMMAND [--json]
   key revoke KID                             take a key out at once: its tokens are refused
   events [--user NAME] [--since TIME]        security events, the oldest first; of the last day, where no time is given;
                                              a deleted account by its id
+  revoke --issued-before TIME                refuse every access token issued, and end every session begun, before
+                                             then: now, epoch seconds, or 2026-11-23T18:30:00Z
   backup FILE                                copy the live SQLite database to a new file
   config                                     every setting, its value and where it comes from
 
@@ -66,6 +69,7 @@ async function dispatch(argv: readonly string[], print: (line: Answer) => void):
 			since: { type: "string" },
 			"password-stdin": { type: "boolean" },
 			now: { type: "boolean" },
+			"issued-before": { type: "string" },
 		},
 	});
 	const [command, ...words] = positionals;
@@ -86,6 +90,8 @@ async function dispatch(argv: readonly string[], print: (line: Answer) => void):
 		throw new UsageError("--now goes with user roles and the roles to give");
 	if ((values.user !== undefined || values.since !== undefined) && command !== "events")
 		throw new UsageError("--user and --since go with events");
+	if (values["issued-before"] !== undefined && command !== "revoke")
+		throw new UsageError("--issued-before goes with revoke");
 	if (command === "serve") throw new UsageError("serve takes nothing more");
 	if (command === "config" || command === "migrate") none(words);
 	if (command === "config") return showConfig();
@@ -97,6 +103,15 @@ async function dispatch(argv: readonly string[], print: (line: Answer) => void):
 			await printEvents(accounts, call, print);
 			return undefined;
 		});
+	if (command === "revoke") {
+		const text = values["issued-before"];
+		none(words);
+		if (text === undefined) throw new UsageError("revoke needs --issued-before TIME");
+		return withAccounts("old", async (accounts, config) => {
+			await bringUpToDate(config, accounts.store);
+			return revokeIssuedBefore(accounts, text);
+		});
+	}
 	if (command === "user") {
 		const [verb = "", ...rest] = words;
 		const run = Object.hasOwn(userCommands, verb) ? userCommands[verb] : undefined;

@@ -1,7 +1,7 @@
 /** What ends sessions: their owner, an administrator, too many of them, and time. Whatever ends one revokes its tokens. */
 import type { Expression, ExpressionBuilder, SqlBool, Transaction } from "kysely";
 import { errors } from "../errors.ts";
-import type { Principal } from "../principal.ts";
+import { type Principal, toleranceSeconds } from "../principal.ts";
 import type { Revocations } from "../revocations.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
@@ -130,6 +130,46 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 			if (surplus.length === 0) return [];
 			const ids = surplus.map(({ id }) => id);
 			return endIn(transaction, (row) => row("id", "in", ids));
+		},
+
+		/**
+		 * Ends the sessions that were begun before a time, in steps of 500, after `revocations.refuseIssuedBefore`; answers how
+		 * many there were.
+		 *
+		 * @param at epoch seconds.
+		 */
+		async endBegunBefore(at: number): Promise<number> {
+			let count = 0;
+			// From id to id: looking from the beginning each time would pass all the rows that were deleted before.
+			for (let after = ""; ; ) {
+				const old = await store.db
+					.selectFrom("sessions")
+					.select("id")
+					.where("created_at", "<", at)
+					.where("id", ">", after)
+					.orderBy("id")
+					.limit(step)
+					.execute();
+				const ids = old.map(({ id }) => id);
+				const last = ids.at(-1);
+				if (last === undefined) return count;
+				const late = await store.db.transaction().execute(async (transaction) => {
+					const seq = await store.announce(transaction, "revocations");
+					const rows = await transaction
+						.deleteFrom("sessions")
+						.where("id", "in", ids)
+						.returning(["id", "access_until as accessUntil", "refreshed_at", "authenticated_at"])
+						.execute();
+					// Their tokens are refused by the time at which they were issued, but for those that were given since then: by a
+					// replica that had not heard of it, or whose clock is ahead.
+					const late = rows.filter((row) => Math.max(row.refreshed_at, row.authenticated_at) >= at - toleranceSeconds);
+					await revocations.write(transaction, seq, late);
+					return late;
+				});
+				revocations.remember(late);
+				count += ids.length;
+				after = last;
+			}
 		},
 
 		/** Deletes up to 500 sessions that are over; answers how many. Their tokens ended before they did. */

@@ -150,7 +150,7 @@ export function createSessions({
 			const [row] = await findRow({ id });
 			if (!row) return undefined;
 			const { now, ...session } = row;
-			return session.expiresAt > now ? { session, now } : undefined;
+			return session.expiresAt > now && !revocations.isTooOld(session.createdAt) ? { session, now } : undefined;
 		},
 
 		/**

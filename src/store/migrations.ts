@@ -181,6 +181,23 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 			},
 		},
 
+		"0006-housekeeping": {
+			async up(db: Kysely<Schema>) {
+				await strict(
+					db.schema
+						.createTable("chores")
+						.addColumn("name", "text", (column) => column.notNull().primaryKey())
+						.addColumn("next_at", integer, (column) => column.notNull()),
+				).execute();
+				await strict(
+					db.schema
+						.createTable("cutoffs")
+						.addColumn("name", "text", (column) => column.notNull().primaryKey())
+						.addColumn("at", integer, (column) => column.notNull()),
+				).execute();
+			},
+		},
+
 		"0007-security-events": {
 			async up(db: Kysely<Schema>) {
 				await strict(

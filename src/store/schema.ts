@@ -108,6 +108,18 @@ export interface SecurityEventsTable {
 	details: string;
 }
 
+/** One row at most, with the name `issued`: everything issued before `at` is refused. Loaded with the topic `revocations`. */
+export interface CutoffsTable {
+	name: "issued";
+	at: number;
+}
+
+/** What one replica does for all of them, and when it is due again. */
+export interface ChoresTable {
+	name: string;
+	next_at: number;
+}
+
 /** What replicas poll for. */
 export type ChangeTopic = "accounts" | "keys" | "revocations";
 
@@ -140,6 +152,8 @@ export interface Schema {
 	signing_keys: SigningKeysTable;
 	sessions: SessionsTable;
 	revocations: RevocationsTable;
+	cutoffs: CutoffsTable;
+	chores: ChoresTable;
 	changes: ChangesTable;
 	replicas: ReplicasTable;
 	security_events: SecurityEventsTable;

@@ -3,6 +3,7 @@ import { sql } from "kysely";
 import { pino } from "pino";
 import t from "tap";
 import { inSteps, openHousekeeping } from "../../src/housekeeping.ts";
+import type { Store } from "../../src/store/store.ts";
 import { createFakeClock, testApp } from "../support/app.ts";
 import {
 	beginSession,
@@ -162,10 +163,13 @@ t.test("housekeeping ends with the step that is under way, and a step that fails
 	let [steps, tries] = [0, 0];
 	const slow = Promise.withResolvers<void>();
 	const housekeeping = openHousekeeping({
+		store: {} as Store,
+		reachable: () => true,
 		log,
 		chores: [
 			{
 				name: "endless",
+				of: "process",
 				everySeconds: 0.001,
 				run: inSteps(async () => {
 					steps++;
@@ -175,6 +179,7 @@ t.test("housekeeping ends with the step that is under way, and a step that fails
 			},
 			{
 				name: "failing",
+				of: "process",
 				everySeconds: 0.001,
 				run: async () => {
 					tries++;

@@ -73,6 +73,7 @@ t.test("every command answers in text, and with --json in one JSON document", as
 		keys.find((key) => key.kid === kid),
 		{ state: "gone", endsAt: Number },
 	);
+	t.same(await json("revoke --issued-before 1970-01-01T00:00:07Z"), { issuedBefore: 7, sessions: 0 });
 	t.match(await cli("--help"), { code: 0, stdout: /^gatehouse COMMAND/ });
 });
 
@@ -102,6 +103,11 @@ t.test("what a command refuses ends with 1, wrong words with 2, and nothing is c
 	await cli("user add root --role admin --password-stdin", goodPassword);
 	const before = await cli("user list --json");
 	const cases: [line: string, code: number, reason: RegExp, input?: string][] = [
+		["revoke", 2, /revoke needs --issued-before TIME/],
+		["revoke everything --issued-before now", 2, /one word too many/],
+		["revoke --issued-before yesterday", 2, /takes now, epoch seconds, or/],
+		["revoke --issued-before 9999999999", 2, /still to come/],
+		["user list --issued-before now", 2, /goes with revoke/],
 		["user add ROOT --password-stdin", 1, /The username is taken/, goodPassword],
 		["user add ｒｏｏｔ --password-stdin", 1, /The username is taken/, goodPassword],
 		["user add a/b --password-stdin", 1, /A username is/, goodPassword],

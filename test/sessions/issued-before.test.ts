@@ -1,0 +1,119 @@
+/** `revoke --issued-before`: everything from before a time is refused, whatever became of the store. Row V10, fault 33. */
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { revokeIssuedBefore } from "../../src/cli/revoke.ts";
+import { testApp } from "../support/app.ts";
+import { beginSession, introspector, openDoors, rotate } from "../support/sessions.ts";
+import { onEachStore, openStoreLocation } from "../support/stores.ts";
+
+onEachStore((kind) => {
+	t.test(
+		`${kind}: fault 33: tokens and sessions from before are refused, here, there, and after a restart`,
+		async (t) => {
+			const location = await openStoreLocation(t, kind);
+			const here = await testApp(t, { store: kind, location });
+			const { clock } = here;
+			const there = await testApp(t, { store: kind, location, clock });
+			const { services } = here;
+			const ada = await here.addUser("ada");
+			const pair = await beginSession(here, ada);
+			const gone = await beginSession(here, ada);
+			// As in a restored store: of this session nothing is left but the client's tokens.
+			await services.store.db.deleteFrom("sessions").where("id", "=", gone.id).execute();
+			const asker = await introspector(here);
+			t.same(await openDoors(there, asker, { access: gone.access }), [
+				"introspect access",
+				"/protected",
+				"/me",
+				"/sessions",
+			]);
+
+			const answer = await revokeIssuedBefore(services, "now");
+			const { issuedBefore, sessions } = answer.json as { issuedBefore: number; sessions: number };
+			t.equal(sessions, 2, "ada's, and the asker's");
+			t.match(answer.text, /2 sessions were ended/);
+			t.same(await services.store.db.selectFrom("sessions").select("id").execute(), []);
+			// The service's clock is the test's and stood still meanwhile.
+			clock.advance(Math.max(0, issuedBefore - clock.now()));
+			const later = await introspector(here);
+			t.same(await openDoors(here, later, pair), []);
+			t.same(await openDoors(here, later, gone), []);
+			const began = performance.now();
+			while ((await there.get("/protected", gone.access)).statusCode === 200 && performance.now() - began < 2000)
+				await sleep(20);
+			t.ok(performance.now() - began < 1000, "there within a second");
+			t.same(await openDoors(there, later, pair), []);
+			t.same(await openDoors(there, later, gone), []);
+
+			const fresh = await beginSession(there, ada);
+			t.same((await openDoors(here, later, { access: fresh.access })).length, 4, "who logs in afterwards is in");
+			await rotate(t, here, fresh.refresh);
+			const restarted = await testApp(t, { store: kind, location, clock });
+			t.same(await openDoors(restarted, later, pair), []);
+			t.same(await openDoors(restarted, later, gone), []);
+			t.equal((await openDoors(restarted, later, { access: fresh.access })).length, 4);
+		},
+	);
+
+	t.test(`${kind}: a session that a slower replica refreshed meanwhile ends with the token it was given`, async (t) => {
+		const house = await testApp(t, { store: kind });
+		const { services } = house;
+		const now = await services.store.now();
+		const pair = await beginSession(house, await house.addUser("ada"));
+		const asker = await introspector(house);
+		await services.store.db
+			.updateTable("sessions")
+			.set({ created_at: now - 10 })
+			.where("id", "=", pair.id)
+			.execute();
+		const next = await rotate(t, house, pair.refresh);
+		// Another process set the time, and this one has not heard: its tokens are newer than that.
+		t.equal(await services.sessions.endBegunBefore(now - 5), 1);
+		t.same(await openDoors(house, asker, next), []);
+		t.equal((await house.get("/protected", asker)).statusCode, 200, "a session that was begun later goes on");
+	});
+
+	t.test(`${kind}: an earlier time than the stored one changes nothing, and one to come is refused`, async (t) => {
+		const { services } = await testApp(t, { store: kind });
+		const now = await services.store.now();
+		await services.revocations.refuseIssuedBefore(now - 10);
+		await services.revocations.refuseIssuedBefore(now - 100);
+		t.match(await services.store.db.selectFrom("cutoffs").selectAll().execute(), [{ name: "issued", at: now - 10 }]);
+		t.ok(services.revocations.isTooOld(now - 11));
+		t.notOk(services.revocations.isTooOld(now - 10));
+		for (const time of [String(now + 60), "2999-01-01T00:00:00Z"])
+			await t.rejects(revokeIssuedBefore(services, time), { message: /still to come/ });
+		for (const time of ["", "yesterday", "2026-11-23", "2026-13-23T00:00:00Z", "1e9", "-1", "2026-11-23T00:00:00"])
+			await t.rejects(revokeIssuedBefore(services, time), { message: /takes now, epoch seconds/ });
+		t.match(await services.store.db.selectFrom("cutoffs").selectAll().execute(), [{ at: now - 10 }]);
+	});
+
+	t.test(`${kind}: more sessions than one step takes all end`, async (t) => {
+		const { services, addUser } = await testApp(t, { store: kind });
+		const ada = await addUser("ada");
+		const now = await services.store.now();
+		const row = (id: string, created_at: number) => ({
+			...{ id, user_id: ada, generation: 0, user_agent: null, address: "::1", created_at },
+			...{ authenticated_at: now - 900, refreshed_at: now - 900, expires_at: now + 900 },
+			...{ absolute_expires_at: now + 900, access_until: now },
+		});
+		const rows = Array.from({ length: 1101 }, (_, index) => row(`old-${index}`, now - 900));
+		for (let start = 0; start < rows.length; start += 400)
+			await services.store.db
+				.insertInto("sessions")
+				.values(rows.slice(start, start + 400))
+				.execute();
+		await services.store.db
+			.insertInto("sessions")
+			.values(row("new", now - 5))
+			.execute();
+		const { json } = await revokeIssuedBefore(services, new Date((now - 10) * 1000).toISOString());
+		t.same(json, { issuedBefore: now - 10, sessions: 1101 });
+		t.same(await services.store.db.selectFrom("sessions").select("id").execute(), [{ id: "new" }]);
+		t.same(
+			await services.store.db.selectFrom("revocations").selectAll().execute(),
+			[],
+			"their tokens are refused by their time: no list of a million ids",
+		);
+	});
+});
