@@ -65,7 +65,7 @@ t.test(
 t.test(
 	"Z03: logins in flight at SIGTERM are answered 200 with Connection: close, new connections are refused",
 	async (t) => {
-		const server = await startServer(t, settings(t, { DRAIN_SECONDS: "0", HASH_COST: "12", HASH_THREADS: "1" }));
+		const server = await startServer(t, settings(t, { DRAIN_SECONDS: "0", HASH_COST: "11", HASH_THREADS: "1" }));
 		const body = new URLSearchParams({ username: "root", password: goodPassword }).toString();
 		const logins = await Promise.all(
 			[1, 2, 3, 4].map(async () => {
@@ -166,22 +166,26 @@ t.test("two signals at once are one, a later one ends by force", async (t) => {
 	t.equal((await server.ended).code, 1);
 });
 
-t.test("SIGTERM to the process group of npm start drains and ends the service", async (t) => {
-	const env = { ...environment(settings(t, { DRAIN_SECONDS: "1" })), npm_config_update_notifier: "false" };
-	const npm = start(t, "npm", ["start"], { env, detached: true });
-	t.teardown(() => {
-		try {
-			process.kill(-npm.pid, "SIGKILL");
-		} catch {
-			// The whole group has ended, as it should.
-		}
+for (const [whom, to] of [
+	["npm alone", (pid: number) => pid],
+	["the process group of npm", (pid: number) => -pid],
+] as const)
+	t.test(`SIGTERM to ${whom} drains and ends the service that npm start has started`, async (t) => {
+		const env = { ...environment(settings(t, { DRAIN_SECONDS: "1" })), npm_config_update_notifier: "false" };
+		const npm = start(t, "npm", ["start"], { env, detached: true });
+		t.teardown(() => {
+			try {
+				process.kill(-npm.pid, "SIGKILL");
+			} catch {
+				// The whole group has ended, as it should.
+			}
+		});
+		await npm.until(/Gatehouse is ready/);
+		process.kill(to(npm.pid), "SIGTERM");
+		await npm.ended;
+		// To the group it arrives twice, from here and from npm: that is no impatience.
+		t.match(npm.logged().slice(-2), [{ msg: "draining", drainSeconds: 1 }, { msg: "ended" }]);
 	});
-	await npm.until(/Gatehouse is ready/);
-	process.kill(-npm.pid, "SIGTERM");
-	await npm.ended;
-	// Where the shell makes room for node, it arrives twice, from here and from npm: that is no impatience.
-	t.match(npm.logged().slice(-2), [{ msg: "draining", drainSeconds: 1 }, { msg: "ended" }]);
-});
 
 t.test("a signal while the process starts ends it at once", async (t) => {
 	const silent = createServer((socket) => socket.on("error", () => {})).listen(0, "127.0.0.1");
