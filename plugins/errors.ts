@@ -56,6 +56,8 @@ function note(request: FastifyRequest, statusCode: number, code: string, error: 
 		route: request.routeOptions.url,
 		address: request.ip,
 	};
+	// Thousands in a second: src/pressure.ts logs that it begins, and how many there were when it is over.
+	if (code === "OVERLOADED") return;
 	const refusal = refusalOf(error);
 	if (refusal) {
 		const { code, method, route } = facts;

@@ -1,16 +1,25 @@
 /**
  * The first look at every request: it gets its log, its answer gets the standard headers and the request id, and it is
- * refused where a proxy may have read it otherwise. One hook for all of it, because every request pays for each hook.
+ * refused where a proxy may have read it otherwise, or where the process is overloaded: before its body is read. One hook for all of it, because every request pays for each hook.
  */
 import type { FastifyBaseLogger, onSendHookHandler } from "fastify";
 import fp from "fastify-plugin";
+import { errors } from "../src/errors.ts";
 import { assertOneReading, hasUnclearEnd } from "../src/framing.ts";
 import { standardHeaders } from "../src/headers.ts";
 import { requestLog } from "../src/log.ts";
+import type { Shed } from "../src/pressure.ts";
+
+declare module "fastify" {
+	interface FastifyContextConfig {
+		/** What an overloaded process refuses `first`, or `never`; the rest comes in between (src/pressure.ts). */
+		shed?: Shed;
+	}
+}
 
 export default fp(
 	async (app) => {
-		const { log, readiness } = app.services;
+		const { log, pressure, readiness } = app.services;
 		app.addHook("onRequest", (request, reply, done) => {
 			request.log = requestLog(log, request.id) as FastifyBaseLogger;
 			reply.log = request.log;
@@ -18,6 +27,7 @@ export default fp(
 			// Keep-alive clients move to another replica while this one still serves them.
 			if (readiness.isDraining() || hasUnclearEnd(request.raw)) reply.header("connection", "close");
 			assertOneReading(request.raw);
+			if (pressure.level() > 0 && pressure.refuses(request.routeOptions.config?.shed)) throw new errors.OVERLOADED();
 			done();
 		});
 		// The answers that wait, for a hash, may have begun before the drain did. The others need no second look.

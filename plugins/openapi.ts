@@ -116,7 +116,7 @@ export default fp(
 /** A route's schema with what follows from its method, its body and its guards: refusals, and the tokens it takes. */
 function completed(
 	schema: FastifySchema,
-	{ method, preHandler }: Pick<RouteOptions, "method" | "preHandler">,
+	{ method, preHandler, config }: Pick<RouteOptions, "method" | "preHandler" | "config">,
 	usual: readonly TokenLocation[],
 ): FastifySchema {
 	const guards = needsOf(preHandler);
@@ -140,6 +140,8 @@ function completed(
 		["PAYLOAD_TOO_LARGE", hasBody],
 		["UNSUPPORTED_MEDIA_TYPE", hasBody],
 		["STORE_UNAVAILABLE", isGuarded],
+		// A page is shown instead, as for every refusal of a route for people.
+		["OVERLOADED", config?.shed !== "never" && !schema.produces?.includes("text/html")],
 	];
 	const response = { ...(schema.response as Record<string, TSchema>) };
 	for (const [status, common] of Object.entries(refusals(...cases.flatMap(([code, holds]) => (holds ? code : []))))) {

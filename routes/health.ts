@@ -1,11 +1,14 @@
-/** Probes. Live says that the process runs; ready says that it should get traffic. Neither asks the store. */
+/**
+ * Probes, each with one meaning. Live: the process runs. Started: it has migrated its store and loaded its keys. Ready:
+ * traffic should come here. None asks the store. What they answer before the start is over is in src/http-server.ts.
+ */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
 
-const Live = Type.Object({ status: Type.Literal("ok") }, { additionalProperties: false, description: "It runs" });
+const Live = Type.Object({ status: Type.Literal("ok") }, { additionalProperties: false, description: "Yes" });
 const Ready = Type.Object(
 	{
-		status: Type.String({ description: "ok, degraded, draining, stale or no-signing-key" }),
+		status: Type.String({ description: "ok, degraded, starting, draining, stale or no-signing-key" }),
 		store: Type.String({ description: "up or down" }),
 	},
 	{ additionalProperties: false, description: "What it can do now" },
@@ -15,7 +18,7 @@ export default async function health(app: App) {
 	const { readiness } = app.services;
 
 	app.get("/livez", {
-		config: { access: "public" },
+		config: { access: "public", shed: "never" },
 		schema: {
 			summary: "Is the process alive?",
 			tags: ["health"],
@@ -24,8 +27,18 @@ export default async function health(app: App) {
 		handler: async () => ({ status: "ok" as const }),
 	});
 
+	app.get("/startupz", {
+		config: { access: "public", shed: "never" },
+		schema: {
+			summary: "Has the process started?",
+			tags: ["health"],
+			response: { 200: Live },
+		},
+		handler: async () => ({ status: "ok" as const }),
+	});
+
 	app.get("/readyz", {
-		config: { access: "public" },
+		config: { access: "public", shed: "never" },
 		schema: {
 			summary: "Should traffic be sent here?",
 			tags: ["health"],

@@ -37,7 +37,7 @@ export default async function introspect(app: App) {
 	const { config, refresh, tokens, users } = app.services;
 
 	app.post("/introspect", {
-		config: { access: "tokens:introspect" },
+		config: { access: "tokens:introspect", shed: "never" },
 		preHandler: app.requires({ permissions: ["tokens:introspect"] }),
 		schema: {
 			summary: "Ask whether a token is good (RFC 7662)",

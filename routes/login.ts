@@ -35,7 +35,7 @@ export default async function login(app: App) {
 	const usualDelivery = config.tokenLocations.includes("header") ? "body" : "cookie";
 
 	app.post("/login", {
-		config: { access: "public", refusalPage },
+		config: { access: "public", shed: "first", refusalPage },
 		schema: {
 			summary: "Log in with username and password",
 			tags: ["login"],

@@ -12,7 +12,7 @@ export default async function password(app: App) {
 	const { credentials, securityEvents } = app.services;
 
 	app.post("/password", {
-		config: { access: "authenticated" },
+		config: { access: "authenticated", shed: "first" },
 		preHandler: app.authenticate,
 		schema: {
 			summary: "Change your own password; your other sessions end",

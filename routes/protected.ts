@@ -9,7 +9,7 @@ const Greeting = Type.Object(
 
 export default async function protectedRoute(app: App) {
 	app.get("/protected", {
-		config: { access: "authenticated" },
+		config: { access: "authenticated", shed: "never" },
 		preHandler: app.authenticate,
 		schema: {
 			summary: "Shows that your token is accepted",

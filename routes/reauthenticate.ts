@@ -8,7 +8,7 @@ export default async function reauthenticate(app: App) {
 	const { credentials, securityEvents, sessions, users } = app.services;
 
 	app.post("/reauthenticate", {
-		config: { access: "authenticated" },
+		config: { access: "authenticated", shed: "first" },
 		preHandler: app.authenticate,
 		schema: {
 			summary: "Give the password again and get a fresh access token",

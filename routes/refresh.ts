@@ -10,7 +10,7 @@ export default async function refreshRoute(app: App) {
 	const { config, refresh, securityEvents, tokens } = app.services;
 
 	app.post("/refresh", {
-		config: { access: "authenticated", refusalPage: actionRefusal },
+		config: { access: "authenticated", shed: "first", refusalPage: actionRefusal },
 		preHandler: app.requires({ kind: "refresh", locations: ["form", ...config.tokenLocations] }),
 		schema: {
 			summary: "Get a new access token and the next refresh token",

@@ -17,7 +17,7 @@ export default async function wellKnown(app: App) {
 	const { config, keys } = app.services;
 
 	app.get("/.well-known/jwks.json", {
-		config: { access: "public" },
+		config: { access: "public", shed: "never" },
 		schema: {
 			summary: "The public keys (RFC 7517)",
 			tags: ["discovery"],
@@ -37,7 +37,7 @@ export default async function wellKnown(app: App) {
 	});
 
 	app.get("/.well-known/oauth-authorization-server", {
-		config: { access: "public" },
+		config: { access: "public", shed: "never" },
 		schema: {
 			summary: "Authorization server metadata (RFC 8414)",
 			tags: ["discovery"],

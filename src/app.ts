@@ -1,5 +1,5 @@
 /** The Fastify application: its limits, then `plugins/`, then `routes/`, both by autoload. Nothing listens here. */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import autoload from "@fastify/autoload";
@@ -14,6 +14,7 @@ import Fastify, {
 import { describe } from "./error-answers.ts";
 import { errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
+import { createHttpServer } from "./http-server.ts";
 import { type Log, requestLog } from "./log.ts";
 import type { Services } from "./services.ts";
 
@@ -26,28 +27,16 @@ export type App = FastifyInstance<
 	TypeBoxTypeProvider
 >;
 
-/** What a request may cost before anybody looks at it. Milliseconds and bytes. */
-const limits = {
-	/** From the first byte to the last header. */
-	headersTimeout: 10_000,
-	/** From the first byte to the last byte of the body. */
-	requestTimeout: 15_000,
-	/** How often Node looks for connections over those times: without it they are cut up to 30 s late. */
-	connectionsCheckingInterval: 1_000,
-	/** Longer than the idle time of common load balancers (60 s), so that they and not we close a connection. */
-	keepAliveTimeout: 72_000,
-	bodyBytes: 16 * 1024,
-	headerBytes: 16 * 1024,
-	headerCount: 100,
-	pathParameterLetters: 100,
-};
+/** What a request may cost. Bytes and letters; times and headers are limited in src/http-server.ts. */
+const limits = { bodyBytes: 16 * 1024, pathParameterLetters: 100 };
 
 /** How long a client has to read the answer to a broken request before its connection goes. */
 const lingerMs = 1_000;
 
-/** Builds the application over open services. The caller listens, and closes both. */
-export async function buildApp(services: Services): Promise<App> {
+/** Builds the application over open services and a server, which it answers as soon as it is ready. The caller closes all. */
+export async function buildApp(services: Services, server: Server = createHttpServer()): Promise<App> {
 	const app = Fastify({
+		serverFactory: () => server,
 		// No `loggerInstance`: with it Fastify listens to the end of every answer, in order to log it. And no
 		// `childLoggerFactory`, whose product is examined for each request: plugins/front.ts gives a request its log.
 		// Refusals and logins are logged where they happen, by the error handler and the routes: a line for every
@@ -56,21 +45,11 @@ export async function buildApp(services: Services): Promise<App> {
 		genReqId: (request) => requestId(request.headers["x-request-id"]),
 		requestIdHeader: false,
 		bodyLimit: limits.bodyBytes,
-		requestTimeout: limits.requestTimeout,
-		keepAliveTimeout: limits.keepAliveTimeout,
 		// In-flight requests finish and idle connections are closed by whoever shuts down (src/serve.ts).
 		forceCloseConnections: false,
 		return503OnClosing: false,
 		trustProxy: services.config.trustProxy.length > 0 ? [...services.config.trustProxy] : false,
 		routerOptions: { maxParamLength: limits.pathParameterLetters },
-		http: {
-			maxHeaderSize: limits.headerBytes,
-			headersTimeout: limits.headersTimeout,
-			requestTimeout: limits.requestTimeout,
-			connectionsCheckingInterval: limits.connectionsCheckingInterval,
-			// Node's own refusal would be bare: src/framing.ts refuses a missing Host in our shape.
-			requireHostHeader: false,
-		},
 		ajv: {
 			customOptions: {
 				coerceTypes: false,
@@ -91,11 +70,8 @@ export async function buildApp(services: Services): Promise<App> {
 		},
 		clientErrorHandler: (error, socket) => answerBrokenRequest(services.log, error, socket),
 	}).withTypeProvider<TypeBoxTypeProvider>();
-	app.server.maxHeadersCount = limits.headerCount;
-	// Without a listener Node answers an Expect that it does not know with a bare 417 (RFC 9110 section 10.1.1 lets a
-	// server ignore it), and a CONNECT not at all.
-	app.server.on("checkExpectation", (request, response) => app.routing(request, response));
-	app.server.on("connect", (_request, socket: Socket) => {
+	// Without a listener Node does not answer a CONNECT at all.
+	server.on("connect", (_request, socket: Socket) => {
 		// Node has taken its own listener off this socket: unheard, a reset would end the process.
 		socket.on("error", () => socket.destroy());
 		answerBrokenRequest(services.log, new errors.NOT_FOUND(), socket);
@@ -112,6 +88,12 @@ export async function buildApp(services: Services): Promise<App> {
 		dir: here("routes"),
 		dirNameRoutePrefix: false,
 		forceESM: true,
+	});
+	app.addHook("onReady", async () => {
+		server.removeAllListeners("request").on("request", app.routing);
+		// Without a listener Node answers an Expect that it does not know with a bare 417: RFC 9110 section 10.1.1 lets a
+		// server ignore it.
+		server.on("checkExpectation", app.routing);
 	});
 	return app as App;
 }

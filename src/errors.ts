@@ -179,6 +179,18 @@ export const catalogue = {
 		doc: "The password check would have to wait longer than HASH_MAX_WAIT_SECONDS.",
 		retryAfter: 2,
 	},
+	OVERLOADED: {
+		statusCode: 503,
+		message: "The service has more to do than it can, try again soon",
+		doc: "The process is overloaded: its event loop or its memory is at the limit. Refused before the body was read: logins and refreshes first, then the rest; probes, the key set and the check of a token never.",
+		retryAfter: 5,
+	},
+	STARTING: {
+		statusCode: 503,
+		message: "The service is starting, try again soon",
+		doc: "The process listens already, but migrates its store or loads its keys. /startupz and /readyz say so as well.",
+		retryAfter: 2,
+	},
 	STORE_UNAVAILABLE: {
 		statusCode: 503,
 		message: "The service cannot reach its store, try again soon",

@@ -5,7 +5,7 @@ import type { Keys } from "./keys/keys.ts";
 /** The answer of /readyz. `degraded` still serves: verification goes on with what is known. */
 export interface Readiness {
 	ready: boolean;
-	status: "ok" | "degraded" | "draining" | "stale" | "no-signing-key";
+	status: "ok" | "degraded" | "starting" | "draining" | "stale" | "no-signing-key";
 	store: "up" | "down";
 }
 

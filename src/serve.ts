@@ -1,16 +1,28 @@
 /** One server process: opens, listens, tells where, and ends well. */
+import { once } from "node:events";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type App, buildApp } from "./app.ts";
 import { initialPasswordFile } from "./bootstrap.ts";
 import { browsable, type Config } from "./config/config.ts";
+import { createHttpServer } from "./http-server.ts";
 import { createLog, type Log } from "./log.ts";
 import { openServices, type Services } from "./services.ts";
 
 /** Requests that run longer than this after the drain time are cut. */
 const lastRequestsMs = 8_000;
+/** How often connections without a request are closed then. */
+const idleConnectionsMs = 200;
 /** Signals that come so close together are one. */
 const sameSignalMs = 1_000;
+
+/** What has to be closed at the end. */
+interface Serving {
+	app: App;
+	server: Server;
+	services: Services;
+}
 
 /** How long the end of a process may take. */
 interface Patience {
@@ -33,23 +45,22 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 		log.fatal({ err: error }, "a fault that nobody handled; the process ends");
 		process.exit(1);
 	});
-	let serving: { app: App; services: Services } | undefined;
+	let serving: Serving | undefined;
 	// From here on, and not only when it serves: process 1 of a container gets no signal that it does not listen to.
 	onSignal(log, (signal) => {
 		if (!serving) process.exit(0);
 		return close(serving, signal === "SIGTERM" ? { drainSeconds: config.drainSeconds, lastRequestsMs } : atOnce);
 	});
 
+	const server = createHttpServer().listen(config.port, config.host);
+	await once(server, "listening");
 	const services = await openServices(config, { log });
-	const app = await buildApp(services);
-	await app.listen({
-		host: config.host,
-		port: config.port,
-	});
+	const app = await buildApp(services, server);
+	await app.ready();
 
-	const { port } = app.server.address() as AddressInfo;
+	const { port } = server.address() as AddressInfo;
 	const url = browsable(config.host, port);
-	serving = { app, services };
+	serving = { app, server, services };
 	if (terminal) greet(services, url);
 	else announce(services, url);
 }
@@ -79,14 +90,20 @@ function onSignal(log: Log, end: (signal: NodeJS.Signals) => Promise<void>): voi
  * Ends one server: first for the load balancer, then for the clients, then for the store. Keep-alive clients do not hold
  * it: while it drains each answer says `Connection: close`, and idle connections close with the listener.
  */
-async function close({ app, services }: { app: App; services: Services }, patience: Patience): Promise<void> {
+async function close({ app, server, services }: Serving, patience: Patience): Promise<void> {
 	const { drainSeconds } = patience;
 	services.readiness.drain();
 	services.log.info({ drainSeconds }, "draining");
 	await sleep(drainSeconds * 1000);
-	const limit = setTimeout(() => app.server.closeAllConnections(), patience.lastRequestsMs);
-	await app.close();
+	const ended = once(server, "close");
+	server.close();
+	// A connection whose answer began before the drain was not told to close, and may be idle now.
+	const idle = setInterval(() => server.closeIdleConnections(), idleConnectionsMs);
+	const limit = setTimeout(() => server.closeAllConnections(), patience.lastRequestsMs);
+	await ended;
+	clearInterval(idle);
 	clearTimeout(limit);
+	await app.close();
 	await services.close();
 	services.log.info("ended");
 }

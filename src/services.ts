@@ -10,6 +10,7 @@ import { createRotation, type KeyChange } from "./keys/rotation.ts";
 import type { Log } from "./log.ts";
 import { openPasswords } from "./passwords/passwords.ts";
 import { createPermissions } from "./permissions.ts";
+import { openPressure } from "./pressure.ts";
 import { createReadiness } from "./readiness.ts";
 import { createRevocations } from "./revocations.ts";
 import { deriveKeys } from "./secret.ts";
@@ -154,6 +155,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 				},
 			],
 		});
+		const pressure = openPressure({ log });
 		return {
 			...accounts,
 			clock,
@@ -173,7 +175,9 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			csrf: createCsrf(deriveKeys(config, "csrf")),
 			tokens: createTokens({ config, keys, clock, revocations }),
 			readiness: createReadiness({ changes, keys }),
+			pressure,
 			async close(): Promise<void> {
+				pressure.close();
 				await housekeeping.close();
 				await listener.close();
 				await changes.close();

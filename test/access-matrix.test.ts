@@ -41,6 +41,8 @@ POST    /revoke                                  authenticated      any         
 GET     /sessions                                authenticated      any                -          no-store             401     200
 HEAD    /sessions                                authenticated      any                -          no-store             401     200
 DELETE  /sessions/:id                            authenticated      any                -          no-store             401     403
+GET     /startupz                                public             -                  -          no-store             200     200
+HEAD    /startupz                                public             -                  -          no-store             200     200
 `;
 
 /** What `TOKEN_LOCATIONS=header,cookie` adds. The pages look for the cookies by themselves and send nobody on to /login. */

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { goodPassword } from "../support/app.ts";
+import { freePort } from "../support/free-port.ts";
 import { launchServer, type Running, rootAccount, run, startServer, testSecret } from "../support/process.ts";
 import { openStoreLocation, temporaryFolder } from "../support/stores.ts";
 
@@ -223,6 +224,35 @@ t.test("a PostgreSQL that refuses, or accepts and is silent, stops the start wit
 		t.notOk(text.includes("hidden-word"), "the address has a password and is not shown");
 		t.ok(performance.now() - began < 8000, "within seconds");
 	}
+});
+
+t.test("while it starts it answers its probes: alive, not started, not ready; and nothing else", async (t) => {
+	const silent = createServer((socket) => socket.on("error", () => {})).listen(0, "127.0.0.1");
+	await new Promise((resolve) => silent.once("listening", resolve));
+	t.teardown(() => silent.close());
+	const { port: databasePort } = silent.address() as { port: number };
+	const port = String(await freePort());
+	const DATABASE_URL = `postgres://gatehouse:hidden-word@127.0.0.1:${databasePort}/gatehouse`;
+	launchServer(t, { DATABASE_URL, SECRET: testSecret, PORT: port });
+	// It waits for its database, as it would for a long migration.
+	await new Promise((resolve) => silent.once("connection", resolve));
+	const ask = async (path: string, method = "GET") => {
+		const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method });
+		t.match(answer.headers.get("x-request-id"), /./, path);
+		t.equal(answer.headers.get("cache-control"), "no-store", path);
+		t.equal(answer.headers.get("retry-after"), answer.ok ? null : "2", path);
+		return { status: answer.status, body: await answer.json() };
+	};
+	const [live, ready, ...others] = await Promise.all([
+		ask("/livez"),
+		ask("/readyz"),
+		ask("/startupz"),
+		ask("/protected"),
+		ask("/login", "POST"),
+	]);
+	t.same(live, { status: 200, body: { status: "ok" } });
+	t.same(ready, { status: 503, body: { status: "starting", store: "down" } });
+	for (const other of others) t.match(other, { status: 503, body: { statusCode: 503, code: "STARTING" } });
 });
 
 t.test("a taken port and an impossible data folder stop the start in words", async (t) => {

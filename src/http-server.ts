@@ -1,0 +1,48 @@
+/**
+ * The HTTP server under the application: what a connection may cost, and what it answers while there is no application
+ * yet. It listens from the first moment on, because a migration may take minutes: a probe then hears that the process is
+ * starting, and does not have to guess why nobody answers.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { describe } from "./error-answers.ts";
+import { errors } from "./errors.ts";
+import { requestId, standardHeaders } from "./headers.ts";
+import type { Readiness } from "./readiness.ts";
+
+/** What a connection may cost before anybody looks at its requests. Milliseconds and bytes. */
+const limits = {
+	/** From the first byte to the last header. */
+	headersTimeout: 10_000,
+	/** From the first byte to the last byte of the body. */
+	requestTimeout: 15_000,
+	/** How often Node looks for connections over those times: without it they are cut up to 30 s late. */
+	connectionsCheckingInterval: 1_000,
+	/** Longer than the idle time of common load balancers (60 s), so that they and not we close a connection. */
+	keepAliveTimeout: 72_000,
+	maxHeaderSize: 16 * 1024,
+};
+const headerCount = 100;
+
+/** Makes the server; the caller listens on it. The application takes its requests over when it is ready (src/app.ts). */
+export function createHttpServer(): Server {
+	// Node's own refusal of a missing Host would be bare: src/framing.ts refuses it in our shape.
+	const server = createServer({ ...limits, requireHostHeader: false }, answerWhileStarting);
+	server.maxHeadersCount = headerCount;
+	return server;
+}
+
+/** Alive, but neither started nor ready; whatever else is asked for has to wait. */
+function answerWhileStarting(request: IncomingMessage, response: ServerResponse): void {
+	const path = request.url?.split("?", 1)[0];
+	const headers = { ...standardHeaders, "content-type": "application/json; charset=utf-8" };
+	const id = requestId(request.headers["x-request-id"]);
+	if (path === "/livez") {
+		response.writeHead(200, { ...headers, "x-request-id": id }).end(JSON.stringify({ status: "ok" }));
+		return;
+	}
+	const refusal = describe(new errors.STARTING());
+	const report: Omit<Readiness, "ready"> = { status: "starting", store: "down" };
+	response
+		.writeHead(refusal.body.statusCode, { ...headers, ...refusal.headers, "x-request-id": id })
+		.end(JSON.stringify(path === "/readyz" ? report : refusal.body));
+}

@@ -1,0 +1,122 @@
+/**
+ * Whether this process has more to do than it can. Then it refuses work before it queues: first what starts much of it,
+ * logins and refreshes, then the rest. Probes, the key set and the check of a token are never refused: to refuse those
+ * costs as much as to answer them.
+ *
+ * Two measures, ten times a second: how long one turn of the event loop takes, which is what whoever comes now waits, and
+ * how much of the memory is used. Only what holds three times in a row counts: one long garbage collection does not, nor
+ * does a process that was stopped for a while.
+ */
+import { totalmem } from "node:os";
+import { getHeapStatistics } from "node:v8";
+import type { Log } from "./log.ts";
+
+/** When a route is refused: among the `first`, `never`, or with the rest. */
+export type Shed = "first" | "never" | undefined;
+
+/** 0: nothing is refused. 1: what goes first. 2: the rest as well. */
+export type PressureLevel = 0 | 1 | 2;
+
+/** One look at the process. */
+export interface Load {
+	/** How long a turn of the event loop takes. */
+	turnMs: number;
+	/** How much of the memory that there is for this process is used, 0 to 1. */
+	memory: number;
+}
+
+const sampleMs = 100;
+/** So many samples in a row raise the level. */
+const samplesToRise = 3;
+/** So long it has to be calm before the level falls: otherwise it would fall because of what it does, and rise again. */
+const calmMs = 3000;
+
+/** From where on a level is right, and what is calm. */
+const limits: Record<"calm" | 1 | 2, Load> = {
+	calm: { turnMs: 50, memory: 0.8 },
+	1: { turnMs: 200, memory: 0.88 },
+	2: { turnMs: 500, memory: 0.94 },
+};
+
+export type Pressure = ReturnType<typeof openPressure>;
+
+/** Opens the watch over this process; it runs until `close`. `look` stands for the process in tests. */
+export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: () => Promise<Load> }) {
+	let level: PressureLevel = 0;
+	let last: Load = { turnMs: 0, memory: 0 };
+	const recent: PressureLevel[] = [];
+	let calmSince: number | undefined;
+	let timer: NodeJS.Timeout | undefined;
+	let closed = false;
+	const shed = { first: 0, rest: 0 };
+
+	/** Takes one sample into account. `nowMs` is monotonic. */
+	function note(load: Load, nowMs: number): void {
+		last = load;
+		recent.push(reached(load, limits[2]) ? 2 : reached(load, limits[1]) ? 1 : 0);
+		if (recent.length > samplesToRise) recent.shift();
+		const sustained = recent.length < samplesToRise ? 0 : (Math.min(...recent) as PressureLevel);
+		calmSince = reached(load, limits.calm) ? undefined : (calmSince ?? nowMs);
+		if (sustained > level) become(sustained);
+		else if (level > 0 && calmSince !== undefined && nowMs - calmSince >= calmMs) become(0);
+	}
+
+	function become(next: PressureLevel): void {
+		level = next;
+		const facts = { level, turnMs: Math.round(last.turnMs), memory: Number(last.memory.toFixed(2)), shed: { ...shed } };
+		if (level > 0) log.warn(facts, "overloaded: refusing what goes first, at level 2 the rest as well");
+		else log.info(facts, "no longer overloaded");
+	}
+
+	function schedule(): void {
+		timer = setTimeout(() => {
+			void look().then((load) => {
+				note(load, performance.now());
+				if (!closed) schedule();
+			});
+		}, sampleMs).unref();
+	}
+
+	schedule();
+	return {
+		/** For the first look at a request. */
+		level: (): PressureLevel => level,
+
+		/** Whether a request to such a route is refused now; it is counted then. */
+		refuses(route: Shed): boolean {
+			if (route === "never" || level < (route === "first" ? 1 : 2)) return false;
+			shed[route ?? "rest"]++;
+			return true;
+		},
+
+		note,
+
+		/** What was measured last, and how many requests were refused so far. */
+		stats: () => ({ level, ...last, shed: { ...shed } }),
+
+		close(): void {
+			closed = true;
+			clearTimeout(timer);
+		},
+	};
+}
+
+const reached = (load: Load, limit: Load): boolean => load.turnMs >= limit.turnMs || load.memory >= limit.memory;
+
+/** From one timer to the end of the turn: everything that was ready to be read had its time in between. */
+function lookAtProcess(): Promise<Load> {
+	const began = performance.now();
+	return new Promise((resolve) => {
+		setImmediate(() => resolve({ turnMs: performance.now() - began, memory: memoryUsed() }));
+	});
+}
+
+/** What a container allows the whole process. Without a limit it is 0, or more than the machine has. */
+const constrained = process.constrainedMemory();
+const containerBytes = constrained > 0 && constrained < totalmem() ? constrained : Number.POSITIVE_INFINITY;
+
+/** The heap against V8's own limit, or the whole process against the container's. */
+function memoryUsed(): number {
+	const { used_heap_size, heap_size_limit } = getHeapStatistics();
+	return Math.max(used_heap_size / heap_size_limit, process.memoryUsage.rss() / containerBytes);
+}

@@ -1,0 +1,148 @@
+/** When a process is overloaded, and what it refuses then (row Z15, faults 19 and 22: the mechanism). */
+import { pino } from "pino";
+import t, { type Test } from "tap";
+import { type Load, openPressure } from "../../src/pressure.ts";
+import { form, goodPassword, testApp } from "../support/app.ts";
+
+const calm: Load = { turnMs: 1, memory: 0.3 };
+const slow: Load = { turnMs: 250, memory: 0.3 };
+const stuck: Load = { turnMs: 600, memory: 0.3 };
+
+/** A watch that sees only what the test shows it, ten times a second. */
+function watch(t: Test) {
+	const lines: string[] = [];
+	const log = pino({ level: "info" }, { write: (line: string) => void lines.push(line) });
+	const pressure = openPressure({ log, look: () => new Promise(() => {}) });
+	t.teardown(pressure.close);
+	let nowMs = 0;
+	return {
+		pressure,
+		lines,
+		see(load: Load, times = 1) {
+			for (let time = 0; time < times; time++) {
+				nowMs += 100;
+				pressure.note(load, nowMs);
+			}
+			return pressure.level();
+		},
+	};
+}
+
+t.test("one long pause does not count: a garbage collection, or a process that was stopped for a minute", async (t) => {
+	const { see, lines } = watch(t);
+	see(calm, 20);
+	t.equal(see({ turnMs: 60_000, memory: 0.3 }), 0);
+	t.equal(see(calm), 0);
+	t.equal(see(stuck, 2), 0, "nor do two");
+	t.equal(see(calm, 50), 0);
+	t.same(lines, []);
+});
+
+t.test(
+	"what lasts raises the level, to what has held all the time, and the level falls when it is calm for 3 s",
+	async (t) => {
+		const { see, lines, pressure } = watch(t);
+		t.equal(see(slow, 2), 0);
+		t.equal(see(stuck), 1, "250 ms have held three times, 600 ms have not");
+		t.equal(see(stuck, 2), 2);
+		t.equal(see(calm, 29), 2);
+		t.equal(see(slow), 2, "not yet");
+		t.equal(see(calm, 30), 2, "and from the start again");
+		t.equal(see(calm, 2), 0);
+		t.equal(lines.length, 3, "a line for each change, not for each request");
+		t.match(pressure.stats(), { level: 0, shed: { first: 0, rest: 0 } });
+	},
+);
+
+t.test("what helps a little is not calm: the level does not fall and rise again under a flood", async (t) => {
+	const { see, lines } = watch(t);
+	see(slow, 3);
+	t.equal(see({ turnMs: 90, memory: 0.3 }, 1000), 1);
+	t.equal(lines.length, 1);
+});
+
+t.test("memory counts like time", async (t) => {
+	const { see } = watch(t);
+	t.equal(see({ turnMs: 1, memory: 0.9 }, 3), 1);
+	t.equal(see({ turnMs: 1, memory: 0.95 }, 3), 2);
+	t.equal(see({ turnMs: 1, memory: 0.7 }, 32), 0);
+});
+
+t.test("a real event loop that is kept busy is noticed, and noticed to be free again", async (t) => {
+	const pressure = openPressure({ log: pino({ level: "silent" }) });
+	t.teardown(pressure.close);
+	// What takes a quarter of a second in every turn, as thousands of requests at once would.
+	const endMs = performance.now() + 20_000;
+	while (pressure.level() === 0 && performance.now() < endMs) {
+		await new Promise((resolve) => setImmediate(resolve));
+		const until = performance.now() + 260;
+		while (performance.now() < until);
+	}
+	t.equal(pressure.level(), 1);
+	t.ok(pressure.stats().turnMs >= 200);
+	const { promise, resolve } = Promise.withResolvers<void>();
+	const timer = setInterval(() => pressure.level() === 0 && resolve(), 50);
+	await promise;
+	clearInterval(timer);
+});
+
+t.test("Z15: refused are logins and refreshes first, then the rest, and probes and verification never", async (t) => {
+	const { app, get, login, logged, services, tokenFor } = await testApp(t);
+	const token = await tokenFor("root");
+	const { pressure } = services;
+	// From here on it sees only what it is shown.
+	pressure.close();
+	const post = (url: string, fields: Record<string, string>) => app.inject({ method: "POST", url, ...form(fields) });
+	const overload = (load: Load) => {
+		for (let time = 0; time < 3; time++) pressure.note(load, 0);
+	};
+	const first = () => ({
+		login: login("root"),
+		refresh: post("/refresh", { refresh_token: "x" }),
+		reauthenticate: post("/reauthenticate", { password: goodPassword }),
+		password: post("/password", { current_password: "x", new_password: "y" }),
+	});
+	const rest = () => ({
+		me: get("/me", token),
+		sessions: get("/sessions", token),
+		logout: app.inject({ method: "POST", url: "/logout" }),
+		"what is not there": get("/nothing"),
+	});
+	const never = () => ({
+		livez: get("/livez"),
+		startupz: get("/startupz"),
+		readyz: get("/readyz"),
+		keys: get("/.well-known/jwks.json"),
+		metadata: get("/.well-known/oauth-authorization-server"),
+		protected: get("/protected", token),
+	});
+	const check = async (
+		routes: ReturnType<typeof first | typeof rest | typeof never>,
+		refused: boolean,
+		when: string,
+	) => {
+		for (const [name, answer] of Object.entries(routes)) {
+			const { statusCode, headers, body } = await answer;
+			t.equal(/"code":"OVERLOADED"/.test(body), refused, `${when}: ${name}`);
+			if (refused) t.match({ statusCode, headers }, { statusCode: 503, headers: { "retry-after": "5" } }, name);
+		}
+	};
+	const { work } = services.passwords.stats();
+	await check(rest(), false, "calm");
+	overload(slow);
+	await check(first(), true, "level 1");
+	await check(rest(), false, "level 1");
+	await check(never(), false, "level 1");
+	overload(stuck);
+	await check(first(), true, "level 2");
+	await check(rest(), true, "level 2");
+	await check(never(), false, "level 2");
+	t.equal((await get("/protected")).statusCode, 401, "refusals go on as well");
+	t.equal((await get("/readyz")).statusCode, 200, "another replica would not be better off");
+	t.same(services.passwords.stats().work, work, "no hash was spent on what was refused");
+	t.same(pressure.stats().shed, { first: 8, rest: 4 }, "they are counted");
+	t.equal(logged.filter(({ code }) => code === "OVERLOADED").length, 0, "and not logged one by one");
+	pressure.note(calm, 0);
+	pressure.note(calm, 3000);
+	await check(first(), false, "calm again");
+});
