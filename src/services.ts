@@ -1,6 +1,6 @@
 /** The composition root: builds every service from the configuration, in order, and knows how to close them. */
 import { type Bootstrap, bootstrap, forgetInitialPassword } from "./bootstrap.ts";
-import { createChanges } from "./changes.ts";
+import { type Changes, createChanges } from "./changes.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { createCredentials } from "./credentials.ts";
@@ -12,6 +12,7 @@ import { openPasswords } from "./passwords/passwords.ts";
 import { createPermissions } from "./permissions.ts";
 import { openPressure } from "./pressure.ts";
 import { createReadiness } from "./readiness.ts";
+import { beatSeconds, createReplicaReports } from "./replicas.ts";
 import { createRevocations } from "./revocations.ts";
 import { deriveKeys } from "./secret.ts";
 import { openSecurityEvents } from "./security-events/recorder.ts";
@@ -89,7 +90,12 @@ export async function bringUpToDate({ migrate }: Pick<Config, "migrate">, store:
 /** The key ring over a store: as requests read it, and what changes it. Needs SECRET, or makes the file that stands for it. */
 export function openRing(config: Config, store: Store) {
 	const sealingKeys = deriveKeys(config, "signing keys");
-	return { keys: createKeys({ store, sealingKeys }), rotation: createRotation({ store, sealingKeys, config }) };
+	const replicaReports = createReplicaReports({ store });
+	return {
+		keys: createKeys({ store, sealingKeys }),
+		replicaReports,
+		rotation: createRotation({ store, replicaReports, sealingKeys, config }),
+	};
 }
 
 /**
@@ -103,7 +109,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 	try {
 		const { store, storedEvents, securityEvents, revocations, sessions, users } = accounts;
 		await bringUpToDate(config, store);
-		const { keys, rotation } = openRing(config, store);
+		const { keys, replicaReports, rotation } = openRing(config, store);
 		const recordKey = ({ kid, state }: KeyChange) => securityEvents.record({ event: `key_${state}`, kid });
 		// First what is there: a wrong SECRET must stop the start before it adds a key of its own.
 		await keys.load((_kid, error) => {
@@ -124,7 +130,10 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			log,
 		});
 		await changes.start();
+		const beat = () => replicaReports.beat(keys.kids());
+		await beat();
 		const listener = store.listen({ onWake: () => void changes.wake(), log });
+		let heldUp: string[] = [];
 		const housekeeping = openHousekeeping({
 			store,
 			reachable: changes.reachable,
@@ -147,12 +156,19 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 				{ name: "revocations in memory", of: "process", everySeconds: purgeSeconds, run: revocations.forget },
 				{
 					name: "signing keys",
-					of: "store",
+					// Each process notes how long its own tokens live; what changes the ring is done once, under a lock.
+					of: "process",
 					everySeconds: keysSeconds,
-					async run() {
-						for (const key of await rotation.advance()) recordKey(key);
-					},
+					run: whileReachable(changes, async () => {
+						const { changed, heldUpBy } = await rotation.advance();
+						for (const key of changed) recordKey(key);
+						if (heldUpBy.length > 0 && heldUpBy.join() !== heldUp.join())
+							log.warn({ replicas: heldUpBy }, "a new signing key waits for replicas that have not loaded it");
+						heldUp = heldUpBy;
+					}),
 				},
+				{ name: "heartbeat", of: "process", everySeconds: beatSeconds, run: whileReachable(changes, beat) },
+				{ name: "replicas", of: "store", everySeconds: purgeSeconds, run: replicaReports.purge },
 			],
 		});
 		const pressure = openPressure({ log });
@@ -163,6 +179,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			log,
 			keys,
 			rotation,
+			replicaReports,
 			changes,
 			listener,
 			bootstrapped,
@@ -179,6 +196,8 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			async close(): Promise<void> {
 				pressure.close();
 				await housekeeping.close();
+				// Where the store is away the others find out by themselves.
+				await replicaReports.leave().catch(() => {});
 				await listener.close();
 				await changes.close();
 				await accounts.close();
@@ -189,3 +208,10 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 		throw error;
 	}
 }
+
+/** While the store is away nothing can be done, and the follower of changes has said so. */
+const whileReachable =
+	({ reachable }: Changes, run: () => Promise<void>) =>
+	async () => {
+		if (reachable()) await run();
+	};

@@ -1,5 +1,5 @@
 /** The commands about signing keys. */
-import type { KeyRow } from "../keys/life.ts";
+import type { KeyRow, Waiting } from "../keys/life.ts";
 import type { Rotation } from "../keys/rotation.ts";
 import type { SecurityEventRecorder } from "../security-events/recorder.ts";
 import { type Answer, only, table, time } from "./words.ts";
@@ -10,7 +10,8 @@ export const keyCommands: Record<
 	(rotation: Rotation, words: string[], securityEvents: SecurityEventRecorder) => Promise<Answer>
 > = {
 	async list(rotation) {
-		const keys = await rotation.list();
+		const [keys, waiting] = [await rotation.list(), await rotation.findWaiting()];
+		const waits = (kid: string) => (waiting?.kid === kid ? waiting : undefined);
 		const rows = keys.map((key) => [
 			key.kid,
 			key.algorithm,
@@ -18,10 +19,14 @@ export const keyCommands: Record<
 			time(key.created_at),
 			time(key.signs_at),
 			key.ends_at === null ? "" : time(key.ends_at),
+			inWords(waits(key.kid)),
 		]);
 		return {
-			text: table([["KID", "ALGORITHM", "STATE", "PUBLISHED", "SIGNS", "ENDS"], ...rows]),
-			json: keys.map(shown),
+			text: table([["KID", "ALGORITHM", "STATE", "PUBLISHED", "SIGNS", "ENDS", "WAITS FOR"], ...rows]),
+			json: keys.map((key) => {
+				const { time, replicas, server } = waits(key.kid) ?? {};
+				return { ...shown(key), waitsFor: replicas ? { time, replicas, server } : null };
+			}),
 		};
 	},
 	async rotate(rotation, _words, securityEvents) {
@@ -45,6 +50,15 @@ export const keyCommands: Record<
 		};
 	},
 };
+
+/** What a published key waits for, in one cell. */
+function inWords(waiting: Waiting | undefined): string {
+	if (!waiting) return "";
+	const words = [...waiting.replicas];
+	if (waiting.server) words.unshift("a running server");
+	if (waiting.time) words.unshift("its time");
+	return words.join(", ");
+}
 
 /** A key as programs get it; times are epoch seconds. */
 const shown = ({ kid, algorithm, state, created_at, signs_at, ends_at }: KeyRow) => ({

@@ -72,6 +72,9 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 		/** The key with this id, where the ring has it. */
 		find: (kid: string): VerificationKey | undefined => ring.get(kid),
 
+		/** The ids of the keys in the ring. */
+		kids: (): string[] => [...ring.keys()],
+
 		/** The public keys (RFC 7517 section 5). */
 		keySet: (): KeySet => keySet,
 

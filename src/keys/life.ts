@@ -4,11 +4,12 @@
  */
 import type { Selectable, Transaction } from "kysely";
 import { clockMarginSeconds, toleranceSeconds } from "../principal.ts";
+import type { Replicas } from "../replicas.ts";
 import type { Schema, SigningKeysTable } from "../store/schema.ts";
 
 /** For how long verifiers may keep the key set. */
 export const keySetMaxAgeSeconds = 300;
-/** By then every replica that reaches the store shows what one of them has written. */
+/** By then every replica that reaches the store shows what one of them has written; those that report say so, too. */
 const heardOfSeconds = 5;
 /** How long a key is shown before it signs: whoever kept the key set without it has asked again by then. */
 export const publishedSeconds = keySetMaxAgeSeconds + toleranceSeconds + heardOfSeconds;
@@ -22,13 +23,31 @@ export interface Ring {
 	active: KeyRow | undefined;
 	published: KeyRow | undefined;
 	retiring: KeyRow[];
+	replicas: Replicas;
 }
 
+/** What a published key waits for before it signs; nothing where it may. */
+export interface Waiting {
+	/** Verifiers elsewhere may still have a key set without it. */
+	time: boolean;
+	/** Live replicas that have not reported that they loaded it: they would refuse its tokens. */
+	replicas: string[];
+	/** No server runs, and only a server lets a key sign. */
+	server: boolean;
+}
+
+/** What the published key of a ring waits for. */
+export const waitingFor = (published: KeyRow, { now, replicas: { live } }: Ring): Waiting => ({
+	time: published.signs_at > now,
+	replicas: live.filter(({ kids }) => !kids.includes(published.kid)).map(({ id }) => id),
+	server: live.length === 0,
+});
+
 /** What has to be done to a ring by now, by a process that gives its tokens `tokenSeconds` to live. */
-export function due(
-	{ now, active, published, retiring }: Ring,
-	{ rotationSeconds, tokenSeconds }: { rotationSeconds: number; tokenSeconds: number },
-) {
+export function due(ring: Ring, { rotationSeconds, tokenSeconds }: { rotationSeconds: number; tokenSeconds: number }) {
+	const { now, active, published, retiring, replicas } = ring;
+	const waiting = published && waitingFor(published, ring);
+	const maySign = waiting && !waiting.time && waiting.replicas.length === 0 && replicas.knowsOthers;
 	return {
 		/** They sign for this process, or will, and their rows do not know yet how long its tokens live. */
 		short: [active, published]
@@ -37,7 +56,9 @@ export function due(
 		/** Their last token has ended. */
 		ended: retiring.filter(({ ends_at }) => ends_at !== null && ends_at <= now),
 		/** It may sign; where nothing else can, at once. */
-		ready: published && (!active || published.signs_at <= now) ? published : undefined,
+		ready: !active || maySign ? published : undefined,
+		/** Its time has come, and it is held up by these replicas. */
+		heldUpBy: active && waiting && !waiting.time ? waiting.replicas : [],
 		/** It has signed for long enough, and nothing is published that would take over. */
 		old: active && !published && active.signs_at + rotationSeconds <= now ? active : undefined,
 	};

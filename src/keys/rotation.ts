@@ -6,10 +6,11 @@
 import type { Kysely } from "kysely";
 import type { Config } from "../config/config.ts";
 import { errors } from "../errors.ts";
+import type { ReplicaReports } from "../replicas.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
 import { generateKey, openPrivateKey, type SealedKey, type SealingKeys, wrongSecret } from "./key-pair.ts";
-import { due, type KeyRow, type Ring, transitions } from "./life.ts";
+import { due, type KeyRow, type Ring, transitions, type Waiting, waitingFor } from "./life.ts";
 import { seal } from "./seal.ts";
 import type { SigningAlgorithm } from "./strength.ts";
 
@@ -24,10 +25,12 @@ export type Rotation = ReturnType<typeof createRotation>;
 /** Builds what changes the table `signing_keys`. A replica that has it in memory hears of a change by its topic. */
 export function createRotation({
 	store,
+	replicaReports,
 	sealingKeys,
 	config,
 }: {
 	store: Store;
+	replicaReports: ReplicaReports;
 	sealingKeys: SealingKeys;
 	config: Pick<Config, "signingAlgorithm" | "keyRotationDays" | "accessTokenSeconds">;
 }) {
@@ -48,6 +51,7 @@ export function createRotation({
 			active: find("active"),
 			published: find("published"),
 			retiring: rows.filter(({ state }) => state === "retiring"),
+			replicas: await replicaReports.read(db, now),
 		};
 	}
 
@@ -111,13 +115,17 @@ export function createRotation({
 		}
 	}
 
-	/** Does what is due, and answers which keys have changed their state. */
-	async function advance(): Promise<KeyChange[]> {
+	/**
+	 * Does what is due, and answers for the log: which keys have changed their state, and which replicas hold up one whose
+	 * time has come.
+	 */
+	async function advance(): Promise<{ changed: KeyChange[]; heldUpBy: string[] }> {
 		const look = (ring: Ring) => due(ring, { rotationSeconds, tokenSeconds });
 		const now = look(await read(store.db));
-		if (!now.ready && !now.old && now.ended.length + now.short.length === 0) return [];
+		const { heldUpBy } = now;
+		if (!now.ready && !now.old && now.ended.length + now.short.length === 0) return { changed: [], heldUpBy };
 		const spare = now.old && (await make());
-		return change(async (ring, to) => {
+		const changed = await change(async (ring, to) => {
 			const { ended, ready, old, short } = look(ring);
 			const changed: KeyChange[] = [];
 			for (const key of short) await to.lengthen(key, tokenSeconds);
@@ -133,6 +141,7 @@ export function createRotation({
 			if (old && spare) changed.push(await to.add(spare, "published"));
 			return changed;
 		});
+		return { changed, heldUpBy };
 	}
 
 	/**
@@ -173,7 +182,7 @@ export function createRotation({
 		 */
 		async start(): Promise<KeyChange[]> {
 			await sealAgain();
-			const changed = await advance();
+			const { changed } = await advance();
 			const wanted = config.signingAlgorithm;
 			const before = await read(store.db);
 			if ((before.published ?? before.active)?.algorithm === wanted) return changed;
@@ -198,6 +207,12 @@ export function createRotation({
 				if (published) return { key: published, made: false };
 				return { key: await to.add(spare, active ? "published" : "active"), made: true };
 			});
+		},
+
+		/** The published key and what it waits for. */
+		async findWaiting(): Promise<({ kid: string } & Waiting) | undefined> {
+			const ring = await read(store.db);
+			return ring.published && { kid: ring.published.kid, ...waitingFor(ring.published, ring) };
 		},
 
 		/** Every key there ever was, the newest first. */

@@ -105,7 +105,10 @@ for (const kind of ["sqlite", "postgres"] as const)
 			{ kid: second, algorithm: "ES256", state: "published", createdAt, signsAt, endsAt: null },
 			{ kid: first, algorithm: "ES256", state: "active", endsAt: null },
 		]);
-		t.same(Object.keys(list[0] ?? {}), ["kid", "algorithm", "state", "createdAt", "signsAt", "endsAt"], "no more");
+		const members = ["kid", "algorithm", "state", "createdAt", "signsAt", "endsAt", "waitsFor"];
+		t.same(Object.keys(list[0] ?? {}), members, "no more");
+		t.match(list, [{ waitsFor: { time: true, server: false } }, { waitsFor: null }]);
+		t.match((await cli("key list")).stdout, /WAITS FOR\n.* {2}its time/, "what it waits for");
 		t.equal(await within(1000, async () => (await shown()).length === 2), true, "the server shows it within a second");
 
 		t.same(await cli(`key revoke ${first}`), {
@@ -130,7 +133,7 @@ for (const kind of ["sqlite", "postgres"] as const)
 		t.match(last, { revoked: second, signing: /^[\w-]{43}$/ }, "without a published key a new one signs at once");
 		t.match(
 			(await cli("key list")).stdout,
-			/^KID +ALGORITHM +STATE +PUBLISHED +SIGNS +ENDS\n(\S+ +ES256 +(active|gone) .*\n){3}$/,
+			/^KID +ALGORITHM +STATE +PUBLISHED +SIGNS +ENDS +WAITS FOR\n(\S+ +ES256 +(active|gone) .*\n){3}$/,
 		);
 
 		const wrong = shell(t, { ...settings, SECRET: "YW5vdGhlciBzZWNyZXQsIG5vdCB0aGUgb25lIGFib3Zl" });

@@ -2,9 +2,9 @@
 import { calculateJwkThumbprint, createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify } from "jose";
 import t from "tap";
 import { publishedSeconds } from "../../src/keys/life.ts";
-import { createFakeClock, type TestApp, testApp } from "../support/app.ts";
+import { type TestApp, testApp } from "../support/app.ts";
 import { expectAccepted } from "../support/forgery.ts";
-import { openStoreLocation } from "../support/stores.ts";
+import { ringTest } from "../support/rings.ts";
 
 const url = "/.well-known/jwks.json";
 /** What each kind of public key may show, beside kid, use and alg (RFC 7518 section 6, RFC 8037 section 2). */
@@ -15,8 +15,7 @@ const members: Record<string, { kty: string; crv?: string; numbers: string[] }> 
 };
 
 t.test("T23, J01 to J03: the key set shows public members only, in every state of the ring", async (t) => {
-	const location = await openStoreLocation(t, "sqlite");
-	const clock = createFakeClock();
+	const { clock, start, pass, turn } = await ringTest(t, "sqlite");
 	const tokens: [token: string, id: string][] = [];
 
 	/** Looks at the whole key set, and verifies every token so far, as another service does: by jose and this set alone. */
@@ -51,19 +50,19 @@ t.test("T23, J01 to J03: the key set shows public members only, in every state o
 	let house: TestApp | undefined;
 	const signed: string[] = [];
 	for (const algorithm of Object.keys(members)) {
-		house = await testApp(t, { location, clock, settings: { SIGNING_ALGORITHM: algorithm } });
+		house = await start({ SIGNING_ALGORITHM: algorithm });
 		await check(house, `${algorithm} begins`, [...signed, algorithm]);
-		clock.advance(publishedSeconds);
-		await house.services.rotation.advance();
+		await pass(publishedSeconds);
+		await turn();
 		await check(house, `${algorithm} signs`, [...signed, algorithm]);
 		signed.push(algorithm);
 		const id = await house.addUser(algorithm.toLowerCase());
 		tokens.push([await house.app.signAccessToken(house.claims(id)), id]);
 		await check(house, `${algorithm} has signed`, signed);
 	}
-	clock.advance(86_400);
 	tokens.length = 0;
-	await house?.services.rotation.advance();
+	await pass(86_400);
+	await turn();
 	if (house) await check(house, "the earlier ones are gone", signed.slice(-1));
 });
 

@@ -16,7 +16,7 @@ export interface RingTest {
 	 * seconds that the test itself takes come on top.
 	 */
 	pass(seconds: number): Promise<void>;
-	/** All replicas look at once what is due, as they do every few seconds, and hear of it. */
+	/** All replicas hear what is new and report it; then all look at once what is due, as they do every few seconds, and hear of it. */
 	turn(): Promise<void>;
 	/** The states of the ring as the store has them, the oldest key first: `active ES256`. */
 	states(): Promise<string[]>;
@@ -32,10 +32,20 @@ export async function ringTest(t: Test, kind: StoreKind): Promise<RingTest> {
 	};
 	async function pass(seconds: number): Promise<void> {
 		clock.advance(seconds);
-		if (kind === "sqlite") return;
+		const { db } = first().store;
+		// They have reported themselves all the time.
+		if (kind === "sqlite")
+			return void (await db
+				.updateTable("replicas")
+				.set(({ eb }) => ({ seen_at: eb("seen_at", "+", seconds) }))
+				.execute());
+		await db
+			.updateTable("replicas")
+			.set(({ eb }) => ({ since_at: eb("since_at", "-", seconds) }))
+			.execute();
 		const back = (name: string) => sql<number>`${sql.ref(name)} - ${seconds}`;
 		const values = { created_at: back("created_at"), signs_at: back("signs_at"), ends_at: back("ends_at") };
-		await first().store.db.updateTable("signing_keys").set(values).execute();
+		await db.updateTable("signing_keys").set(values).execute();
 	}
 	return {
 		clock,
@@ -48,6 +58,7 @@ export async function ringTest(t: Test, kind: StoreKind): Promise<RingTest> {
 			return house;
 		},
 		async turn() {
+			await Promise.all(houses.map(({ services }) => beat(services)));
 			await Promise.all(houses.map(({ services }) => services.rotation.advance()));
 			await Promise.all(houses.map(({ services }) => hear(services)));
 		},
@@ -62,6 +73,12 @@ export async function ringTest(t: Test, kind: StoreKind): Promise<RingTest> {
 export async function hear({ changes }: TestApp["services"]): Promise<void> {
 	await changes.poll();
 	await changes.poll();
+}
+
+/** Makes a replica hear of what is committed now and report itself, as it does every few seconds. */
+export async function beat(services: TestApp["services"]): Promise<void> {
+	await hear(services);
+	await services.replicaReports.beat(services.keys.kids());
 }
 
 /** The ids of the keys that a replica shows. */

@@ -2,7 +2,7 @@
 import t from "tap";
 import { publishedSeconds } from "../../../src/keys/life.ts";
 import { testSecret } from "../../support/process.ts";
-import { kidOf, ringTest } from "../../support/rings.ts";
+import { hear, kidOf, ringTest } from "../../support/rings.ts";
 import { beginSession, refreshWith, rotate } from "../../support/sessions.ts";
 import { onEachStore } from "../../support/stores.ts";
 
@@ -24,6 +24,11 @@ onEachStore((kind) => {
 
 			await pass(publishedSeconds);
 			await turn();
+			t.same(await states(), ["active ES256", "published ES256"], "by itself the new key waits for it");
+			// Of a version from before these reports nobody knows that it is there.
+			await late.services.replicaReports.leave();
+			await early.services.rotation.advance();
+			for (const { services } of [early, late]) await hear(services);
 			t.same(await states(), ["retiring ES256", "active ES256"]);
 			const ready = await late.get("/readyz");
 			t.equal(ready.statusCode, 503);

@@ -99,8 +99,8 @@ onEachStore((kind) => {
 		async (t) => {
 			const { start, pass, turn, states } = await ringTest(t, kind);
 			const { services } = await start();
-			const { store, config, rotation } = services;
-			const stranger = createRotation({ store, config, sealingKeys: [Buffer.alloc(32, 1)] });
+			const { store, replicaReports, config, rotation } = services;
+			const stranger = createRotation({ store, replicaReports, config, sealingKeys: [Buffer.alloc(32, 1)] });
 			const first = services.keys.signing().kid;
 			await pass(1);
 			await rotation.rotate();

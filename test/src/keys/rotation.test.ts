@@ -2,7 +2,7 @@
 import t from "tap";
 import { publishedSeconds } from "../../../src/keys/life.ts";
 import { expectAccepted, expectRefused } from "../../support/forgery.ts";
-import { createVerifier, hear, kidOf, ringTest, shownKids } from "../../support/rings.ts";
+import { beat, createVerifier, hear, kidOf, ringTest, shownKids } from "../../support/rings.ts";
 import { onEachStore } from "../../support/stores.ts";
 
 const full = process.env.ROUNDS === "full";
@@ -76,8 +76,8 @@ onEachStore((kind) => {
 		const slow = await start();
 		const id = await fast.addUser("ada");
 		await fast.services.rotation.rotate();
-		await hear(fast.services);
-		await hear(slow.services);
+		await beat(fast.services);
+		await beat(slow.services);
 		await slow.services.changes.close();
 		await pass(publishedSeconds);
 		await fast.services.rotation.advance();
@@ -192,8 +192,9 @@ onEachStore((kind) => {
 		t.equal((await shownKids(hasty)).length, 1, "then both are gone");
 	});
 
+	const wanted = full ? 20 : 3;
 	t.test(
-		`${kind}: twenty rotations under load fail no request, here or at a verifier that keeps the key set`,
+		`${kind}: ${wanted} rotations under load fail no request, here or at a verifier that keeps the key set`,
 		async (t) => {
 			const { clock, start, pass, turn } = await ringTest(t, kind);
 			const replicas = [await start({}), await start({})];
@@ -204,7 +205,6 @@ onEachStore((kind) => {
 			const used = new Set<string>();
 			const failures: string[] = [];
 			let verified = 0;
-			const wanted = 20;
 			for (let step = 0; used.size <= wanted && step < 2000; step++) {
 				// Two replicas rotate as often as they can, each at its own moment.
 				await Promise.all(replicas.map(({ services }) => services.rotation.rotate()));
@@ -235,7 +235,7 @@ onEachStore((kind) => {
 				]);
 			}
 			t.equal(used.size, wanted + 1, "so many keys have signed");
-			t.ok(verified > 1000, `${verified} verifications elsewhere`);
+			t.ok(verified > 50 * wanted, `${verified} verifications elsewhere`);
 			t.same(failures, []);
 		},
 	);
