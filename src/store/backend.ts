@@ -28,6 +28,12 @@ export interface Backend {
 	readonly setting: "DATA_DIR" | "DATABASE_URL";
 	/** Connections of their own, on which a statement fails with STORE_UNAVAILABLE after `patienceMs`. */
 	dialect(patienceMs: number): Dialect;
+	/**
+	 * Asks the first question of all, and whether this service can do with what answers.
+	 *
+	 * @throws what a query throws, or with the code STORE_LIMITS.
+	 */
+	examine(db: Kysely<Schema>): Promise<void>;
 	/** The schema in which the tables are, or will be made, where the database has such a thing. */
 	findSchema(db: Kysely<Schema>): Promise<string | undefined>;
 	/** Waits until no other process migrates, and keeps others waiting until the transaction ends. */
@@ -36,6 +42,10 @@ export interface Backend {
 	nowExpression(): RawBuilder<number>;
 	/** The same clock in whole milliseconds. */
 	nowMsExpression(): RawBuilder<number>;
+	/** Whether what answers takes no writes. */
+	readOnlyExpression(): RawBuilder<boolean>;
+	/** Uses no connection again that is open now. */
+	renew(): void;
 	/** See `Store.listen`. */
 	listen(options: ListenOptions): Listener;
 	/** See `Store.backup`. */

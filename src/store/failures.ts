@@ -60,6 +60,19 @@ export const isDenied = (error: unknown): boolean => sqlState(error) === "42501"
 /** Whether PostgreSQL's lock_timeout passed. */
 export const isLockTimeout = (error: unknown): boolean => sqlState(error) === "55P03";
 
+/** Whether PostgreSQL takes no writes. */
+export const isReadOnly = (error: unknown): boolean => sqlState(error) === "25006";
+
+/** Whether PostgreSQL will take a connection soon: it has as many as it may (53300), or is still starting (57P03). */
+export const isTooSoon = (error: unknown): boolean => {
+	const state = sqlState(error) ?? sqlState((error as { cause?: unknown } | undefined)?.cause);
+	return state === "53300" || state === "57P03";
+};
+
+/** What a person has to put right before the service can start: a code, and a message that says what. */
+export const storeRefusal = (code: string, message: string, cause?: unknown): Error =>
+	Object.assign(new Error(message, { cause }), { code });
+
 /** SQLite's extended result code. */
 function sqliteCode(error: unknown): number | undefined {
 	const { code, errcode } = (error ?? {}) as {

@@ -7,8 +7,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Kysely } from "kysely";
 import { Migrator } from "kysely/migration";
+import { untilAdmitted } from "./admission.ts";
 import type { Backend } from "./backend.ts";
-import { isDenied, isLockTimeout } from "./failures.ts";
+import { isDenied, isLockTimeout, storeRefusal } from "./failures.ts";
 import { createMigrations } from "./migrations.ts";
 import type { Schema } from "./schema.ts";
 
@@ -29,7 +30,7 @@ export async function migrate(backend: Backend): Promise<string[]> {
 	const db = new Kysely<Schema>({ dialect: backend.dialect(patienceMs) });
 	try {
 		return await explained(async () => {
-			const missing = await findMissing(db, backend);
+			const missing = await untilAdmitted(() => findMissing(db, backend));
 			return missing.length === 0 ? [] : await apply(db, backend);
 		});
 	} finally {
@@ -45,7 +46,7 @@ export async function migrate(backend: Backend): Promise<string[]> {
 export async function requireMigrated(db: Kysely<Schema>, backend: Backend): Promise<void> {
 	const missing = await explained(() => findMissing(db, backend));
 	if (missing.length > 0)
-		throw refusal(
+		throw storeRefusal(
 			"STORE_OUTDATED",
 			`The store's tables are older than this program, and MIGRATE=off: ${missing.join(", ")} is missing. Run ${command} with a role that may change tables, then start again.`,
 		);
@@ -100,13 +101,10 @@ async function explained<T>(work: () => Promise<T>): Promise<T> {
 		return await work();
 	} catch (error) {
 		if (!isDenied(error)) throw error;
-		throw refusal(
+		throw storeRefusal(
 			"STORE_ROLE",
 			`This role may not bring the store's tables up to date (${(error as Error).message}). Run ${command} with the role that owns them, and set MIGRATE=off where the service runs without that right.`,
 			error,
 		);
 	}
 }
-
-const refusal = (code: string, message: string, cause?: unknown): Error =>
-	Object.assign(new Error(message, { cause }), { code });

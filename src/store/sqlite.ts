@@ -38,11 +38,17 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 			createIntrospector: (db) => new SqliteIntrospector(db),
 			createQueryCompiler: () => new SqliteQueryCompiler(),
 		}),
+		async examine(db) {
+			await sql`select 1`.execute(db);
+		},
 		findSchema: async () => undefined,
 		// BEGIN IMMEDIATE did so.
 		lockMigrations: async () => {},
 		nowExpression: () => sql<number>`${present}`,
 		nowMsExpression: () => sql<number>`cast(unixepoch('subsec') * 1000 as integer)`,
+		// A full disk is found out by who writes; there is no other server to turn to.
+		readOnlyExpression: () => sql<boolean>`false`,
+		renew: () => {},
 		listen: () => ({ listening: () => undefined, close: async () => {} }),
 		backup: (target) => copyDatabase(file, target),
 	};

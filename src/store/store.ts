@@ -5,9 +5,10 @@
 import { existsSync } from "node:fs";
 import { type Compilable, Kysely, type RawBuilder, sql, type Transaction } from "kysely";
 import type { Clock } from "../clock.ts";
-import { errors } from "../errors.ts";
-import { type Backend, type Listener, type ListenOptions, sqliteFile } from "./backend.ts";
-import { isDamaged } from "./failures.ts";
+import { untilAdmitted } from "./admission.ts";
+import { type Listener, type ListenOptions, sqliteFile } from "./backend.ts";
+import { cannotOpen } from "./cannot-open.ts";
+import { unavailable } from "./failures.ts";
 import { migrate, requireMigrated } from "./migrate.ts";
 import type { StoreKind } from "./migrations.ts";
 import type { ChangeTopic, Schema } from "./schema.ts";
@@ -44,7 +45,7 @@ export interface Store {
 	announce(transaction: Transaction<Schema>, topic: ChangeTopic): Promise<number>;
 	/** The version of every topic, in one cheap query. */
 	versions(): Promise<Record<ChangeTopic, number>>;
-	/** The same, with when each was announced and what time it is now, both by the store's clock. */
+	/** The same, of a database that takes writes, with when each was announced and what time it is now, both by the store's clock. */
 	news(): Promise<Record<ChangeTopic, News>>;
 	/**
 	 * Calls back when something may have been announced, by this process or another: a wake-up for whoever polls, which
@@ -96,7 +97,7 @@ export async function openStore({
 			: (await import("./postgres.ts")).createPostgresBackend({ databaseUrl, databaseListenUrl });
 	const db = new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS) });
 	try {
-		await sql`select 1`.execute(db);
+		await untilAdmitted(() => backend.examine(db));
 	} catch (error) {
 		await db.destroy();
 		throw cannotOpen(backend, error);
@@ -131,9 +132,18 @@ export async function openStore({
 		},
 		async news() {
 			const now = backend.nowMsExpression().as("nowMs");
-			const columns = ["topic", "version", "announced_ms as announcedMs", now] as const;
+			const readOnly = backend.readOnlyExpression().as("readOnly");
+			const columns = ["topic", "version", "announced_ms as announcedMs", now, readOnly] as const;
 			const rows = await db.selectFrom("changes").select(columns).execute();
-			return Object.fromEntries(rows.map(({ topic, ...news }) => [topic, news])) as Record<ChangeTopic, News>;
+			// After a failover the old server may still answer, and nothing that it says is news: ask over other connections.
+			if (rows[0]?.readOnly) {
+				backend.renew();
+				throw unavailable(new Error("the database takes no writes: it may not be the primary any more"));
+			}
+			return Object.fromEntries(rows.map(({ topic, readOnly: _, ...news }) => [topic, news])) as Record<
+				ChangeTopic,
+				News
+			>;
 		},
 		listen: (options) => backend.listen(options),
 		backup: (file) => backend.backup(file),
@@ -165,20 +175,4 @@ function prepare<Values extends object, Row>(
 		});
 		return (await db.executeQuery<Row>({ ...compiled, parameters })).rows;
 	};
-}
-
-/** A person reads this one, at start: what is wrong, which setting it is about, what to do. Never the URL: it has a password. */
-function cannotOpen({ kind, setting }: Backend, error: unknown): Error {
-	const reason = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
-	// An AggregateError, of a name with several addresses, has a code but no message.
-	const what = reason.message || reason.code || String(reason);
-	const remedies = {
-		damaged: "Restore a backup, or name another folder.",
-		sqlite: "Make that folder writable for this user, or name another one.",
-		postgres: "Check that the server runs and that the URL is right.",
-	};
-	const remedy = remedies[isDamaged(reason) ? "damaged" : kind];
-	const failure = new errors.STORE_UNAVAILABLE({ cause: reason });
-	failure.message = `Cannot open the store that ${setting} names: ${what}. ${remedy}`;
-	return failure;
 }

@@ -3,6 +3,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { sql } from "kysely";
 import pg from "pg";
 import t, { type Test } from "tap";
+import { createPostgresPools } from "../../../src/store/postgres-pool.ts";
 import { openStore } from "../../../src/store/store.ts";
 import { onEachStore, temporaryFolder } from "../../support/stores.ts";
 
@@ -235,11 +236,44 @@ onEachStore((kind, open) => {
 			{ ...refused, cause: { code: "25006" } },
 		);
 		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		await t.rejects(store.news(), { ...refused, cause: { message: /takes no writes/ } }, "what it says is no news");
 		await admin.query("set default_transaction_read_only = off");
 		await readOnly("off");
-		// The connection that was refused is gone from the pool; one that only read may still be in it.
-		await cutConnections();
-		await store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
+		// Their transactions are read-only still: a connection that only read is not used again either.
+		await Promise.all([1, 2, 3].map(() => store.db.transaction().execute((it) => store.announce(it, "keys"))));
+		t.equal((await store.news()).keys.version, 3);
+	});
+
+	t.test("Z23: connections that are open when the server turns read-only are not used again", async (t) => {
+		const { store, admin } = await migrated(t);
+		const three = async () => {
+			const ask = () => sql<{ pid: number }>`select pg_backend_pid() as pid from pg_sleep(0.05)`.execute(store.db);
+			const answers = await Promise.all([ask(), ask(), ask()]);
+			return answers.map(({ rows }) => rows[0]?.pid).sort();
+		};
+		const before = await three();
+		t.same(await three(), before, "otherwise they are");
+		await t.rejects(
+			store.db
+				.transaction()
+				.setAccessMode("read only")
+				.execute((transaction) => store.announce(transaction, "keys")),
+			refused,
+		);
+		const after = await three();
+		t.same(
+			after.filter((pid) => before.includes(pid)),
+			[],
+		);
+		const { rows } = await admin.query("select 1 from pg_stat_activity where pid = any($1)", [before]);
+		t.same(rows, [], "and closed");
+	});
+
+	t.test("Z25: a pool takes no more than its share of what the server allows", async (t) => {
+		const { setSize } = createPostgresPools("postgres://nowhere/", false);
+		t.same([1, 20, 30, 100, 500].map(setSize), [2, 4, 6, 10, 10]);
+		// Three replicas, each with its listener; PostgreSQL keeps three back for its administrators.
+		t.ok(3 * (setSize(20) + 1) <= 20 - 3);
 	});
 
 	t.test("a migration waits longer for another one than a request may", async (t) => {

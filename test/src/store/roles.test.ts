@@ -95,3 +95,18 @@ t.test("a role without a schema is told so", async (t) => {
 	await admin.query(`alter role ${new URL(owner.databaseUrl).username} set search_path = nowhere`);
 	await t.rejects((await opened(t, owner)).migrate(), { code: "STORE_ROLE", message: /no schema.*search_path/ });
 });
+
+t.test("fault 12: a start waits for its place where the server has no connection left", async (t) => {
+	const { admin, runtime } = await splitRoles(t);
+	await admin.query(`alter role ${new URL(runtime.databaseUrl).username} connection limit 1`);
+	const hog = new pg.Client({ connectionString: runtime.databaseUrl });
+	await hog.connect();
+	let open = false;
+	const opening = opened(t, runtime).then(() => {
+		open = true;
+	});
+	await new Promise((resolve) => setTimeout(resolve, 400));
+	t.notOk(open);
+	await hog.end();
+	await opening;
+});

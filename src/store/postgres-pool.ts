@@ -1,0 +1,143 @@
+/**
+ * The connections to PostgreSQL. A database that hangs must cost a caller no more than a bounded time, so there is a limit on
+ * waiting for a connection, on each statement at both ends, and on a transaction whose owner went silent.
+ */
+import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
+import pg from "pg";
+import { isReadOnly, postgresFailure, unavailable } from "./failures.ts";
+import { createNotifier } from "./notifications.ts";
+
+const connectMs = 1000;
+/** A frozen replica may hold a row of `changes` that every other replica waits for. */
+const idleInTransactionMs = 5000;
+/** Until `setSize` has asked the server how many it has for everybody. */
+const connectionsAtFirst = 2;
+const mostConnections = 10;
+/** So that three replicas, each with its listener and a command beside them, fit into what a server allows. */
+const shareOfServer = 1 / 5;
+/** PostgreSQL's type id of bigint. */
+const int8 = 20;
+/** How `Store.announce` begins, in Kysely's words: a test fails where they change. */
+const announcement = 'update "changes" set';
+
+export type PostgresPools = ReturnType<typeof createPostgresPools>;
+
+/**
+ * Builds pools for the database that `databaseUrl` names. Nothing is connected yet.
+ *
+ * @param notifies whether the other replicas are told of what is announced.
+ */
+export function createPostgresPools(databaseUrl: string, notifies: boolean) {
+	let size = connectionsAtFirst;
+	const pools: pg.Pool[] = [];
+	/** Connections that were made in an earlier era are not used again. */
+	let era = 0;
+	const eras = new WeakMap<pg.PoolClient, number>();
+
+	/** Another server may answer now: see `renew`. */
+	const renew = () => {
+		era++;
+	};
+
+	async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
+		for (;;) {
+			const client = await pool.connect();
+			const born = eras.get(client) ?? era;
+			eras.set(client, born);
+			if (born === era) return client;
+			client.release(true);
+		}
+	}
+
+	return {
+		/** A pool as Kysely uses it, with our errors, and without connections that failed once. */
+		open(patienceMs: number): PostgresPool {
+			const pool = createPool(databaseUrl, patienceMs, size);
+			pools.push(pool);
+			const notifier = createNotifier(pool);
+			const onAnnounced = notifies ? notifier.notify : () => {};
+			return {
+				options: pool.options,
+				async end() {
+					await notifier.settled();
+					await pool.end();
+				},
+				async connect() {
+					try {
+						return guardClient(await connect(pool), { onAnnounced, onReadOnly: renew });
+					} catch (error) {
+						throw unavailable(error);
+					}
+				},
+			};
+		},
+
+		/** Uses no connection again that is open now: after a failover it may lead to a server that is not the one any more. */
+		renew,
+
+		/** Fits the pools to a server that allows so many connections in all; answers how many one pool may have. */
+		setSize(serverConnections: number): number {
+			size = Math.max(connectionsAtFirst, Math.min(mostConnections, Math.floor(serverConnections * shareOfServer)));
+			for (const pool of pools) pool.options.max = size;
+			return size;
+		},
+	};
+}
+
+function createPool(databaseUrl: string, patienceMs: number, max: number): pg.Pool {
+	const pool = new pg.Pool({
+		connectionString: databaseUrl,
+		max,
+		keepAlive: true,
+		connectionTimeoutMillis: connectMs,
+		query_timeout: patienceMs,
+		statement_timeout: patienceMs,
+		idle_in_transaction_session_timeout: idleInTransactionMs,
+		types: {
+			// Seconds and versions stay far below 2^53. For this pool only: pg.types would change it for everyone.
+			getTypeParser: ((id: number, format?: "text" | "binary") =>
+				id === int8 ? Number : pg.types.getTypeParser(id, format)) as typeof pg.types.getTypeParser,
+		},
+	});
+	// A connection can break while nobody waits for an answer: idle in the pool, or between two statements of a
+	// transaction. Unheard, that 'error' event ends the process; the next statement reports it anyway.
+	pool.on("error", () => {});
+	pool.on("connect", (client) => client.on("error", () => {}));
+	return pool;
+}
+
+/**
+ * After an outage the connection is unusable: the answer to a timed-out statement is still to come, or the server is
+ * read-only now. So every further statement fails at once (a rollback too: the server does that when the connection
+ * ends), and the pool gets it back only to destroy it.
+ *
+ * @param on.onAnnounced called after the commit of a transaction that has announced something.
+ * @param on.onReadOnly called where the server takes no writes: after a failover that is the old one.
+ */
+function guardClient(
+	client: pg.PoolClient,
+	{ onAnnounced, onReadOnly }: { onAnnounced: () => void; onReadOnly: () => void },
+): PostgresPoolClient {
+	let outage: unknown;
+	let announced = false;
+
+	async function query<Row>(text: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>> {
+		if (outage) throw outage;
+		try {
+			const result = await client.query(text, [...parameters]);
+			if (text.startsWith(announcement)) announced = true;
+			if (announced && text === "commit") onAnnounced();
+			return result as unknown as PostgresQueryResult<Row>;
+		} catch (error) {
+			const failure = postgresFailure(error);
+			if (failure !== error) outage = failure;
+			if (isReadOnly(error)) onReadOnly();
+			throw failure;
+		}
+	}
+
+	return {
+		query: query as PostgresPoolClient["query"],
+		release: (destroy) => client.release(Boolean(destroy || outage)),
+	};
+}
