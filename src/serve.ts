@@ -119,6 +119,7 @@ function announce({ bootstrapped, log, config }: Services, url: string): void {
 			url,
 			issuer: config.issuer,
 			store: config.databaseUrl ? "postgres" : "sqlite",
+			withoutStore: withoutStore(config),
 		},
 		"Gatehouse is ready",
 	);
@@ -128,6 +129,10 @@ function announce({ bootstrapped, log, config }: Services, url: string): void {
 	}
 	if (bootstrapped.outcome === "missing") log.warn(`there is no account yet; make one with: ${addAdministrator}`);
 }
+
+/** What goes on while the store is away, and for how long. */
+const withoutStore = ({ revocationMaxStalenessSeconds: seconds }: Config): string =>
+	`${seconds === 0 ? "tokens are refused at once" : `tokens are accepted for ${seconds} s`}, login, refresh and every change answer 503; the key set is always given`;
 
 /** For a person: where it listens and what to type next. */
 function greet({ bootstrapped, config }: Services, url: string): void {
