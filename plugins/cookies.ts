@@ -9,6 +9,7 @@ import { errors } from "../src/errors.ts";
 export interface CookieTokens {
 	access?: string;
 	refresh?: string;
+	device?: string;
 }
 
 /** A value and how many seconds a browser keeps it. */
@@ -25,7 +26,7 @@ declare module "fastify" {
 	interface FastifyReply {
 		/** Sets the token cookies and the double-submit value beside them. */
 		setTokenCookies(values: Partial<Record<CookieKind, CookieValue>>): FastifyReply;
-		/** Takes all of them back. */
+		/** Takes all of them back but the device's, which is for the next login. */
 		clearTokenCookies(): FastifyReply;
 	}
 }
@@ -46,7 +47,8 @@ export default fp(
 			const values = app.parseCookie(cookie);
 			const access = joinParts("access", values);
 			const refresh = joinParts("refresh", values);
-			return { ...(access && { access }), ...(refresh && { refresh }) };
+			const device = joinParts("device", values);
+			return { ...(access && { access }), ...(refresh && { refresh }), ...(device && { device }) };
 		});
 
 		app.decorateReply("setTokenCookies", function (this: FastifyReply, values) {
@@ -62,7 +64,8 @@ export default fp(
 		});
 
 		app.decorateReply("clearTokenCookies", function (this: FastifyReply) {
-			for (const kind of kinds) for (const name of partNames[kind]) this.clearCookie(name, cookieAttributes[kind]);
+			for (const kind of kinds)
+				if (kind !== "device") for (const name of partNames[kind]) this.clearCookie(name, cookieAttributes[kind]);
 			return this;
 		});
 	},

@@ -8,6 +8,7 @@ import fp from "fastify-plugin";
 import type { NewToken } from "../src/extend.ts";
 import type { TokenAnswer } from "../src/schemas.ts";
 import type { Session } from "../src/sessions/sessions.ts";
+import { deviceSeconds } from "../src/throttle/device-token.ts";
 import type { AccessClaims } from "../src/tokens.ts";
 
 /** An access token that was made just now. */
@@ -26,6 +27,8 @@ export interface Gift {
 	session: Session;
 	/** Whether the refresh token is given too. */
 	refresh: boolean;
+	/** What makes the device a known one; only a login gives it. */
+	deviceToken?: string;
 	delivery: "body" | "cookie";
 }
 
@@ -69,12 +72,14 @@ export default fp(
 					access_token: access.text,
 					...times,
 					...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
+					...(gift.deviceToken === undefined ? {} : { device_token: gift.deviceToken }),
 				};
 			const csrfToken = csrf.valueFor(session.id);
 			this.setTokenCookies({
 				access: { value: access.text, seconds: access.seconds },
 				csrf: { value: csrfToken, seconds: refreshSeconds },
 				...(refreshToken === undefined ? {} : { refresh: { value: refreshToken, seconds: refreshSeconds } }),
+				...(gift.deviceToken === undefined ? {} : { device: { value: gift.deviceToken, seconds: deviceSeconds } }),
 			});
 			return { ...times, csrf_token: csrfToken };
 		});

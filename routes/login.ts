@@ -8,7 +8,7 @@ import { loginPage } from "../src/pages/login.ts";
 import { type Page, seeOther, wantsPage } from "../src/pages/page.ts";
 import { languageOf } from "../src/pages/texts.ts";
 import { redirectTarget } from "../src/redirects.ts";
-import { formOrJson, htmlPage, NoQuery, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
+import { deviceHeader, formOrJson, htmlPage, NoQuery, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
 
 const Next = Type.String({ description: "For browsers: where a good login leads to" });
 
@@ -41,6 +41,7 @@ export default async function login(app: App) {
 			tags: ["login"],
 			consumes: formOrJson,
 			querystring: NoQuery,
+			headers: deviceHeader,
 			body: Login,
 			response: {
 				200: TokenAnswer,
@@ -50,6 +51,7 @@ export default async function login(app: App) {
 					"INVALID_PASSWORD",
 					"INVALID_CREDENTIALS",
 					"TOO_MANY_ROLES",
+					"TOO_MANY_ATTEMPTS",
 					"BUSY",
 					"STORE_UNAVAILABLE",
 					"NO_SIGNING_KEY",
@@ -60,15 +62,19 @@ export default async function login(app: App) {
 			const { username, password, delivery = usualDelivery, next } = request.body;
 			if (delivery === "cookie" && !cookies)
 				throw new errors.VALIDATION_FAILED("body/delivery: cookies are off (TOKEN_LOCATIONS)");
-			const device = { userAgent: request.headers["user-agent"], address: request.ip };
-			const { user, session } = await credentials.login(username, password, device, reply.hungUp());
+			const { user, session, deviceToken } = await credentials.login(
+				username,
+				password,
+				request.caller(),
+				reply.hungUp(),
+			);
 			const access = await app.makeAccessToken({ user, session, fresh: true }).catch(async (error: unknown) => {
 				// Nobody will ever have a token of it. Why the login fails matters more than whether this works.
 				await sessions.end(session.id).catch(() => {});
 				throw error;
 			});
 			securityEvents.record({ event: "login", user: user.id, session: session.id }, request);
-			const answer = reply.giveTokens({ access, session, refresh: true, delivery });
+			const answer = reply.giveTokens({ access, session, refresh: true, delivery, deviceToken });
 			if (delivery !== "cookie" || !wantsPage(request.headers)) return answer;
 			return reply.sendPage(seeOther(redirectTarget(next, redirectHosts)));
 		},

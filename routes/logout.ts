@@ -13,7 +13,7 @@ const fields = {
 };
 
 export default async function logout(app: App) {
-	const { config, securityEvents, sessions } = app.services;
+	const { config, securityEvents, sessions, users } = app.services;
 	const anyToken = app.requires({ kind: "either", locations: ["form", ...config.tokenLocations] });
 	const schema = {
 		tags: ["sessions"],
@@ -54,7 +54,7 @@ export default async function logout(app: App) {
 		preHandler: anyToken,
 		schema: { ...schema, summary: "End every session of your account" },
 		handler: async (request, reply) => {
-			await sessions.endAll(request.principal.id, { shown: request.principal });
+			await users.logoutEverywhere(request.principal.id, request.principal);
 			return answer(request, reply, "logout_everywhere");
 		},
 	});

@@ -1,7 +1,7 @@
 /** `POST /password`: change your own password. */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
-import { csrfField, formOrJson, NoQuery, refusals } from "../src/schemas.ts";
+import { csrfField, deviceHeader, formOrJson, NoQuery, refusals } from "../src/schemas.ts";
 
 const Change = Type.Object(
 	{ current_password: Type.String(), new_password: Type.String(), ...csrfField },
@@ -19,16 +19,17 @@ export default async function password(app: App) {
 			tags: ["account"],
 			consumes: formOrJson,
 			querystring: NoQuery,
+			headers: deviceHeader,
 			body: Change,
 			response: {
 				204: Type.Null({ description: "Changed" }),
-				...refusals("INVALID_PASSWORD", "WEAK_PASSWORD", "INVALID_CURRENT_PASSWORD", "BUSY"),
+				...refusals("INVALID_PASSWORD", "WEAK_PASSWORD", "INVALID_CURRENT_PASSWORD", "TOO_MANY_ATTEMPTS", "BUSY"),
 			},
 		},
 		handler: async (request, reply) => {
 			const { current_password, new_password } = request.body;
 			const { id: userId, sessionId } = request.principal;
-			await credentials.change({ userId, sessionId }, current_password, new_password, reply.hungUp());
+			await credentials.change({ userId, sessionId }, current_password, new_password, request.caller(), reply.hungUp());
 			securityEvents.record({ event: "password_changed", user: userId, session: sessionId }, request);
 			return reply.code(204).send(null);
 		},

@@ -2,7 +2,7 @@
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
 import { errors } from "../src/errors.ts";
-import { csrfField, formOrJson, NoQuery, refusals, TokenAnswer } from "../src/schemas.ts";
+import { csrfField, deviceHeader, formOrJson, NoQuery, refusals, TokenAnswer } from "../src/schemas.ts";
 
 export default async function reauthenticate(app: App) {
 	const { credentials, securityEvents, sessions, users } = app.services;
@@ -15,15 +15,23 @@ export default async function reauthenticate(app: App) {
 			tags: ["login"],
 			consumes: formOrJson,
 			querystring: NoQuery,
+			headers: deviceHeader,
 			body: Type.Object({ password: Type.String(), ...csrfField }, { additionalProperties: false }),
 			response: {
 				200: TokenAnswer,
-				...refusals("INVALID_PASSWORD", "INVALID_CURRENT_PASSWORD", "TOO_MANY_ROLES", "BUSY", "NO_SIGNING_KEY"),
+				...refusals(
+					"INVALID_PASSWORD",
+					"INVALID_CURRENT_PASSWORD",
+					"TOO_MANY_ROLES",
+					"TOO_MANY_ATTEMPTS",
+					"BUSY",
+					"NO_SIGNING_KEY",
+				),
 			},
 		},
 		handler: async (request, reply) => {
 			const { id, sessionId } = request.principal;
-			await credentials.confirm({ userId: id, sessionId }, request.body.password, reply.hungUp());
+			await credentials.confirm({ userId: id, sessionId }, request.body.password, request.caller(), reply.hungUp());
 			const session = await sessions.reauthenticate(sessionId);
 			const user = await users.find(id);
 			if (!session || !user || user.disabled)

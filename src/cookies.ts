@@ -1,7 +1,8 @@
 /** The cookies that carry tokens: their names and their attributes, and how they are read from a request. */
 
-/** One of the cookies. `csrf` is the double-submit value: a page's script may read it; alone it opens nothing. */
-export type CookieKind = "access" | "refresh" | "csrf";
+/** One of the cookies. `csrf` is the double-submit value: a page's script may read it; alone it opens nothing.
+ * `device` says that the browser has logged in before; it outlives the session, and opens nothing either. */
+export type CookieKind = "access" | "refresh" | "csrf" | "device";
 
 /**
  * Letters that go into one cookie. Browsers drop a cookie whose name and value have more than 4,096 bytes together
@@ -10,13 +11,19 @@ export type CookieKind = "access" | "refresh" | "csrf";
 const partLength = 4000;
 
 /** `__Host-`: only this very host can have set it, over https, for every path (RFC 6265bis section 4.1.3.2). */
-export const cookieNames = { access: "__Host-access", refresh: "__Host-refresh", csrf: "__Host-csrf" } as const;
+export const cookieNames = {
+	access: "__Host-access",
+	refresh: "__Host-refresh",
+	csrf: "__Host-csrf",
+	device: "__Host-device",
+} as const;
 
 /** The cookies of each kind, in the order of their parts. */
 export const partNames: Readonly<Record<CookieKind, readonly string[]>> = {
 	access: [cookieNames.access, `${cookieNames.access}.1`, `${cookieNames.access}.2`],
 	refresh: [cookieNames.refresh],
 	csrf: [cookieNames.csrf],
+	device: [cookieNames.device],
 };
 
 /** What every one of them has. */
@@ -28,6 +35,7 @@ export const cookieAttributes = {
 	// Another site's link never sends it: it is needed only by requests that this site makes itself.
 	refresh: { ...shared, httpOnly: true, sameSite: "strict" },
 	csrf: { ...shared, httpOnly: false, sameSite: "strict" },
+	device: { ...shared, httpOnly: true, sameSite: "strict" },
 } as const;
 
 /** Every cookie of a kind with its part of the value, empty where the value has ended before. */

@@ -3,9 +3,19 @@ import { errors } from "./errors.ts";
 import type { Passwords, StoredPassword } from "./passwords/passwords.ts";
 import { refusal } from "./security-events/events.ts";
 import type { Device, Session, Sessions } from "./sessions/sessions.ts";
+import { type DeviceTokens, deviceSeconds, type NamedDevice } from "./throttle/device-token.ts";
+import type { Limits } from "./throttle/limits.ts";
 import type { Credentials } from "./users/stored-passwords.ts";
 import { canonicalUsername } from "./users/usernames.ts";
 import type { User, Users } from "./users/users.ts";
+
+/** Where a password comes from, as far as one can know. */
+export interface Caller {
+	address: string;
+	requestId: string;
+	/** Of an earlier login on the same device; one that is not ours or not of this account counts as none. */
+	deviceToken?: string | undefined;
+}
 
 export type CredentialService = ReturnType<typeof createCredentials>;
 
@@ -14,11 +24,54 @@ export function createCredentials({
 	users,
 	sessions,
 	passwords,
+	limits,
+	deviceTokens,
 }: {
 	users: Users;
 	sessions: Sessions;
 	passwords: Passwords;
+	limits: Limits;
+	deviceTokens: DeviceTokens;
 }) {
+	/**
+	 * Compares a password that somebody gives. Every door that takes one comes through here, so that all count in the same
+	 * place: before the hash, and the same whether or not there is such an account.
+	 */
+	async function compare(
+		username: string,
+		found: Credentials | undefined,
+		password: string,
+		{ address, requestId, device }: Caller & { device: NamedDevice | undefined },
+		signal?: AbortSignal,
+	): Promise<boolean> {
+		const isItsOwn = device?.userId === found?.id && device?.generation === found?.deviceGeneration;
+		const guess = {
+			username,
+			password,
+			origin: { id: requestId, ip: address },
+			device: isItsOwn ? device : undefined,
+			userId: found?.id,
+		};
+		const attempt = await limits.take(guess);
+		const enabled = found?.disabled === false ? found : undefined;
+		let matches: boolean;
+		try {
+			matches = await passwords.verify(password, enabled?.password, signal, attempt.known);
+		} catch (error) {
+			// Not for a client that hung up: its hash may run already, and would cost it nothing.
+			if (error instanceof errors.BUSY) await attempt.unchecked();
+			throw error;
+		}
+		await (matches ? attempt.right() : attempt.wrong());
+		return matches;
+	}
+
+	/** The caller with what its device token says, where it is one of ours. */
+	const recognise = <Given extends Caller>(caller: Given) => ({
+		...caller,
+		device: caller.deviceToken === undefined ? undefined : deviceTokens.read(caller.deviceToken),
+	});
+
 	/**
 	 * Begins a session for the account that this username and password belong to.
 	 *
@@ -26,32 +79,38 @@ export function createCredentials({
 	 * be written today is replaced on the way.
 	 *
 	 * @param signal aborts while the check waits for its turn.
-	 * @throws INVALID_USERNAME, INVALID_PASSWORD, INVALID_CREDENTIALS, BUSY, STORE_UNAVAILABLE
+	 * @throws INVALID_USERNAME, INVALID_PASSWORD, INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS, BUSY, STORE_UNAVAILABLE
+	 * @returns the session, and the token that makes this device a known one.
 	 */
 	async function login(
 		username: string,
 		given: string,
-		device: Device,
+		caller: Caller & Device,
 		signal?: AbortSignal,
-	): Promise<{ user: User; session: Session }> {
+	): Promise<{ user: User; session: Session; deviceToken: string }> {
 		const name = canonicalUsername(username);
 		const normalized = passwords.normalize(given);
-		passwords.assertRoom();
+		const recognised = recognise(caller);
+		const { device } = recognised;
+		passwords.assertRoom(device !== undefined);
 		const found = await users.findCredentials({ username: name });
-		const enabled = found?.disabled === false ? found : undefined;
-		const matches = await passwords.verify(normalized, enabled?.password, signal);
-		if (!enabled || !matches) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(found) });
-		const password = await upgrade(enabled, normalized, signal);
-		const session = await sessions.begin(enabled.id, device, (transaction) =>
-			users.isUnchanged(transaction, { id: enabled.id, password }),
-		);
+		const matches = await compare(name, found, normalized, recognised, signal);
+		if (!found || !matches) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(found) });
+		const { id, deviceGeneration: generation } = found;
+		const password = await upgrade(found, normalized, signal);
+		const session = await sessions.begin(id, caller, (transaction) => users.isUnchanged(transaction, { id, password }));
 		// After the session is there: who takes a role away and then ends all sessions either comes before this, or ends this one.
-		const user = session && (await users.find(enabled.id));
-		if (user && !user.disabled) return { user, session };
-		const now = await users.findCredentials({ id: enabled.id });
+		const user = session && (await users.find(id));
+		if (user && !user.disabled) {
+			// The same id for the same device: logging in again and again must not make it many, each with tries of its own.
+			const deviceId = device?.userId === id ? device.id : deviceTokens.newId();
+			const expiresAt = session.createdAt + deviceSeconds;
+			return { user, session, deviceToken: deviceTokens.make({ id: deviceId, userId: id, generation, expiresAt }) };
+		}
+		const now = await users.findCredentials({ id });
 		if (!now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(now) });
 		// A new password, or another login's upgrade of its hash: decide anew.
-		return login(username, given, device, signal);
+		return login(username, given, caller, signal);
 	}
 
 	/**
@@ -68,36 +127,41 @@ export function createCredentials({
 	/**
 	 * Changes an account's own password and ends its other sessions.
 	 *
-	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, WEAK_PASSWORD, BUSY
+	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, WEAK_PASSWORD,
+	 * TOO_MANY_ATTEMPTS, BUSY
 	 */
 	async function change(
 		{ userId, sessionId }: { userId: string; sessionId: string },
 		current: string,
 		next: string,
+		caller: Caller,
 		signal?: AbortSignal,
 	): Promise<void> {
+		const normalized = passwords.normalize(current);
 		const found = await owner(userId);
 		await passwords.checkPolicy(next, found.username);
-		if (!(await passwords.verify(current, found.password, signal)))
-			throw wrongPassword("password_change_refused", { userId, sessionId });
+		const matches = await compare(found.username, found, normalized, recognise(caller), signal);
+		if (!matches) throw wrongPassword("password_change_refused", { userId, sessionId });
 		const replaced = await users.replacePassword(found, await passwords.hash(next, signal), sessionId);
 		// Somebody changed it, or a login upgraded its hash, while ours was computed: then the check counts for nothing.
-		if (!replaced) return change({ userId, sessionId }, current, next, signal);
+		if (!replaced) return change({ userId, sessionId }, current, next, caller, signal);
 	}
 
 	/**
 	 * Checks the password of an account that is already known: to confirm who is there.
 	 *
-	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, BUSY
+	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, TOO_MANY_ATTEMPTS, BUSY
 	 */
 	async function confirm(
 		{ userId, sessionId }: { userId: string; sessionId: string },
 		given: string,
+		caller: Caller,
 		signal?: AbortSignal,
 	): Promise<void> {
+		const normalized = passwords.normalize(given);
 		const found = await owner(userId);
-		if (!(await passwords.verify(given, found.password, signal)))
-			throw wrongPassword("reauthentication_refused", { userId, sessionId });
+		const matches = await compare(found.username, found, normalized, recognise(caller), signal);
+		if (!matches) throw wrongPassword("reauthentication_refused", { userId, sessionId });
 	}
 
 	async function owner(userId: string): Promise<Credentials> {

@@ -35,7 +35,8 @@ export function describe(error: unknown): {
 	const entry: CatalogueEntry = catalogue[code];
 	const message = entry.message === "%s" ? (error as Error).message : entry.message;
 	const headers: Record<string, string> = {};
-	if (entry.retryAfter !== undefined) headers["retry-after"] = String(entry.retryAfter);
+	const { retryAfter = entry.retryAfter } = (error ?? {}) as { retryAfter?: number };
+	if (entry.retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
 	if (entry.challenge !== undefined) {
 		// The age that the route asks for (RFC 9470 section 3).
 		const { maxAge } = error as { maxAge?: number };

@@ -163,6 +163,13 @@ export const catalogue = {
 		message: "The route does not take this Content-Type",
 		doc: "Send one of the content types that the route names, in UTF-8.",
 	},
+	TOO_MANY_ATTEMPTS: {
+		statusCode: 429,
+		message: "Too many attempts, try again later",
+		doc: "The account, the address or the password has been tried too often; Retry-After says when the next try is let through. Accounts that do not exist answer alike, on purpose.",
+		// The least; each refusal says its own.
+		retryAfter: 1,
+	},
 	HEADERS_TOO_LARGE: {
 		statusCode: 431,
 		message: "The request headers are too large",

@@ -12,6 +12,13 @@ export const csrfField = {
 	),
 };
 
+/** `schema.headers` of a route that takes a password. */
+export const deviceHeader = Type.Object({
+	"x-device-token": Type.Optional(
+		Type.String({ description: "The device_token of an earlier login: tries of its own, apart from the account's" }),
+	),
+});
+
 /** `schema.body` of a route that can do without one. */
 export const optionalBody = <Fields extends TProperties>(fields: Fields) =>
 	Type.Union([Type.Object(fields, { additionalProperties: false }), Type.Null()]);
@@ -44,6 +51,9 @@ export const TokenAnswer = Type.Object(
 		refresh_token: Type.Optional(Type.String()),
 		refresh_expires_in: Type.Optional(Type.Integer({ description: "Seconds until the refresh token expires" })),
 		csrf_token: Type.Optional(Type.String({ description: "With cookies: what to repeat in X-CSRF-Token" })),
+		device_token: Type.Optional(
+			Type.String({ description: "From a login: what to send as X-Device-Token at the next one from the same device" }),
+		),
 	},
 	{
 		additionalProperties: false,

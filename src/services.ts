@@ -22,6 +22,8 @@ import { createRefresh } from "./sessions/refresh.ts";
 import { createRefreshTokens } from "./sessions/refresh-token.ts";
 import { createSessions } from "./sessions/sessions.ts";
 import { openStore, type Store } from "./store/store.ts";
+import { createDeviceTokens } from "./throttle/device-token.ts";
+import { createLimits } from "./throttle/limits.ts";
 import { createTokens } from "./tokens.ts";
 import { createUsers } from "./users/users.ts";
 
@@ -62,7 +64,14 @@ export async function openAccounts(config: Config, clock: Clock = systemClock, l
 		maxWaitSeconds: config.hashMaxWaitSeconds,
 		minLength: config.passwordMinLength,
 	});
-	const credentials = createCredentials({ users, sessions, passwords });
+	const limits = createLimits({
+		store,
+		config,
+		getKeys: once(() => deriveKeys(config, "login limits")),
+		securityEvents,
+	});
+	const deviceTokens = createDeviceTokens(once(() => deriveKeys(config, "device tokens")));
+	const credentials = createCredentials({ users, sessions, passwords, limits, deviceTokens });
 	return {
 		store,
 		storedEvents,
@@ -72,6 +81,7 @@ export async function openAccounts(config: Config, clock: Clock = systemClock, l
 		sessions,
 		users,
 		passwords,
+		limits,
 		credentials,
 		async close(): Promise<void> {
 			await passwords.close();
@@ -85,6 +95,15 @@ export async function openAccounts(config: Config, clock: Clock = systemClock, l
 export async function bringUpToDate({ migrate }: Pick<Config, "migrate">, store: Store): Promise<void> {
 	if (migrate) await store.migrate();
 	else await store.requireMigrated();
+}
+
+/** A value that is made at the first use. Most commands need no key, and SECRET's file is made by who needs one. */
+function once<Value>(make: () => Value): () => Value {
+	let made: { value: Value } | undefined;
+	return () => {
+		made ??= { value: make() };
+		return made.value;
+	};
 }
 
 /** The key ring over a store: as requests read it, and what changes it. Needs SECRET, or makes the file that stands for it. */
@@ -141,6 +160,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			chores: [
 				{ name: "sessions", of: "store", everySeconds: purgeSeconds, run: inSteps(sessions.purge) },
 				{ name: "revocations", of: "store", everySeconds: purgeSeconds, run: inSteps(revocations.purge) },
+				{ name: "login tries", of: "store", everySeconds: purgeSeconds, run: inSteps(accounts.limits.purge) },
 				{
 					name: "security events",
 					of: "store",

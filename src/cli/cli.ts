@@ -17,6 +17,7 @@ const usage = `gatehouse COMMAND [--json]
            [--password-stdin]                or reads it from standard input
   user list                                  list accounts
   user disable NAME | enable NAME            refuse logins and live tokens, or allow them again
+  user unlock NAME                           forget the wrong passwords that were tried on an account
   user delete NAME                           delete an account; its id is never used again
   user password NAME [--password-stdin]      set another password
   user roles NAME [ROLE]... [--now]          give exactly these roles; without any, show them; they hold from

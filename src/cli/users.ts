@@ -67,6 +67,15 @@ export const userCommands: Record<string, (accounts: Accounts, call: Call) => Pr
 			json: { id, username: after.username, roles: after.roles },
 		};
 	},
+	async unlock({ limits, securityEvents, users }, { words }) {
+		const user = await users.getByName(only(words, "NAME"));
+		await limits.unlock(user);
+		securityEvents.record({ event: "account_unlocked", user: user.id });
+		return {
+			text: `all wrong tries on ${user.username} are forgotten`,
+			json: { id: user.id, username: user.username },
+		};
+	},
 	async sessions({ users, sessions }, { words }) {
 		const { id } = await users.getByName(only(words, "NAME"));
 		const all = await sessions.list(id);
@@ -82,7 +91,7 @@ export const userCommands: Record<string, (accounts: Accounts, call: Call) => Pr
 	async logout({ securityEvents, users, sessions }, { words: [name = "", sessionId, ...more] }) {
 		none(more);
 		const { id, username } = await users.getByName(name);
-		if (sessionId === undefined) await sessions.endAll(id);
+		if (sessionId === undefined) await users.logoutEverywhere(id);
 		else await sessions.endOwn(id, sessionId);
 		if (sessionId === undefined) securityEvents.record({ event: "logout_everywhere", user: id });
 		else securityEvents.record({ event: "session_ended", user: id, session: sessionId });

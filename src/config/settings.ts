@@ -190,6 +190,24 @@ export const settings = {
 		parse: parse.integer(1, 30),
 		fallback: 2,
 	}),
+	loginLimits: setting({
+		name: "LOGIN_LIMITS",
+		doc: "`on` or `off`: the limits on guessing passwords. `off` is for load tests.",
+		parse: parse.onOff,
+		fallback: true,
+	}),
+	loginAccountFailures: setting({
+		name: "LOGIN_ACCOUNT_FAILURES",
+		doc: "Wrong passwords for one account before a delay that grows up to 15 minutes, 1 to 50; at most 100 are compared in 24 hours.",
+		parse: parse.integer(1, 50),
+		fallback: 10,
+	}),
+	loginAddressFailures: setting({
+		name: "LOGIN_ADDRESS_FAILURES",
+		doc: "Wrong passwords from one address (IPv6: from one /64) before it has to wait for 15 minutes, 10 to 900.",
+		parse: parse.integer(10, 900),
+		fallback: 100,
+	}),
 	revocationMaxStalenessSeconds: setting({
 		name: "REVOCATION_MAX_STALENESS_SECONDS",
 		doc: "How long tokens are accepted while the store cannot be reached, 0 to 86400; 0 refuses at once.",

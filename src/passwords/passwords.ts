@@ -65,10 +65,15 @@ export function openPasswords(settings: PasswordSettings) {
 		/**
 		 * True when the password is the stored one. Every false costs one hash at the current cost, so that its duration does
 		 * not tell an unknown or disabled account (`stored` undefined) from a wrong password; only a stored hash of higher cost
-		 * takes longer. What is malformed or of cost over 14 matches nothing. Throws INVALID_PASSWORD, BUSY, the signal's
-		 * reason.
+		 * takes longer. What is malformed or of cost over 14 matches nothing. `first` lets it go before all that are not. Throws
+		 * INVALID_PASSWORD, BUSY, the signal's reason.
 		 */
-		async verify(password: string, stored: StoredPassword | undefined, signal?: AbortSignal): Promise<boolean> {
+		async verify(
+			password: string,
+			stored: StoredPassword | undefined,
+			signal?: AbortSignal,
+			first?: boolean,
+		): Promise<boolean> {
 			const { input, scheme } = encodePassword(normalizePassword(password));
 			// The digest of a long password is itself a short password: it must not open the account.
 			const comparable = stored?.scheme === scheme ? stored.hash : undefined;
@@ -78,6 +83,7 @@ export function openPasswords(settings: PasswordSettings) {
 				{ input, stored: comparable, cost },
 				Math.max(1, 2 ** (storedCost - cost)),
 				signal,
+				first,
 			);
 			return matches;
 		},

@@ -15,6 +15,8 @@ interface Task {
 	argument: unknown;
 	/** What it is expected to take, in units of one hash at the current cost. */
 	work: number;
+	/** Goes before all that do not. */
+	first: boolean;
 	promise: Promise<Answer<unknown>>;
 	resolve(answer: Answer<unknown>): void;
 	reject(error: unknown): void;
@@ -60,16 +62,17 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 	 * estimate is about half a hash too long, never too short. With a free thread it is 0, whatever the mean says: a mean
 	 * spoilt by one slow hash must not refuse the very tasks that would correct it.
 	 */
-	function expectedWaitSeconds(): number {
+	function expectedWaitSeconds(first: boolean): number {
 		if (running.size < slots) return 0;
 		let ahead = 0;
-		for (const task of [...waiting, ...running]) ahead += task.work;
+		for (const task of running) ahead += task.work;
+		for (const task of waiting) if (task.first || !first) ahead += task.work;
 		return (ahead * meanSeconds) / slots;
 	}
 
-	/** Refuses what would wait too long. */
-	function assertRoom(): void {
-		if (closed || expectedWaitSeconds() > settings.maxWaitSeconds) throw new errors.BUSY();
+	/** Refuses what would wait too long. What goes first has room as long as those that do leave it some. */
+	function assertRoom(first = false): void {
+		if (closed || expectedWaitSeconds(first) > settings.maxWaitSeconds) throw new errors.BUSY();
 	}
 
 	function startNext(): void {
@@ -105,8 +108,8 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 		assertRoom,
 
 		/**
-		 * Runs a task of worker.ts in a thread, first come, first served. `work` is what it is expected to take, in hashes at
-		 * the current cost. Throws BUSY where it would wait longer than `maxWaitSeconds`, and the signal's reason when that
+		 * Runs a task of worker.ts in a thread, first come, first served, those that are `first` before all others. `work` is
+		 * what it is expected to take, in hashes at the current cost. Throws BUSY where it would wait longer than `maxWaitSeconds`, and the signal's reason when that
 		 * fires: a waiting task gives up its place, a running one ends in peace and its answer is dropped.
 		 */
 		async run<Name extends keyof Tasks>(
@@ -114,13 +117,15 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 			argument: Parameters<Tasks[Name]>[0],
 			work: number,
 			signal?: AbortSignal,
+			first = false,
 		): Promise<Awaited<ReturnType<Tasks[Name]>>> {
 			signal?.throwIfAborted();
-			assertRoom();
+			assertRoom(first);
 			const task: Task = {
 				name,
 				argument,
 				work,
+				first,
 				...Promise.withResolvers<Answer<unknown>>(),
 			};
 			const leave = () => {
@@ -129,7 +134,8 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 				task.reject(signal?.reason);
 			};
 			signal?.addEventListener("abort", leave, { once: true });
-			waiting.push(task);
+			const place = first ? waiting.findIndex((other) => !other.first) : -1;
+			waiting.splice(place === -1 ? waiting.length : place, 0, task);
 			startNext();
 			try {
 				return (await task.promise) as Awaited<ReturnType<Tasks[Name]>>;

@@ -22,6 +22,8 @@ interface Facts {
 	generation: number;
 	/** The generation that the refused refresh token names. */
 	given: number;
+	/** How long nothing more is let through. */
+	seconds: number;
 }
 
 type Fact = keyof Facts;
@@ -42,6 +44,9 @@ const refused = <const Always extends readonly Fact[], const Sometimes extends r
 export const securityEvents = {
 	login: happened("logged in", ["user", "session"]),
 	login_refused: refused("login refused", ["reason"], ["user"]),
+	login_account_limited: refused("an account was tried too often", ["seconds"], ["user"]),
+	login_address_limited: refused("an address has tried too often", ["seconds"], ["user"]),
+	login_password_sprayed: refused("one password was tried on many accounts", [], ["user"]),
 	reauthentication: happened("gave the password again", ["user", "session"]),
 	reauthentication_refused: refused("the password given again was refused", ["user", "session", "reason"]),
 	refresh: happened("refreshed", ["user", "session"]),
@@ -58,6 +63,7 @@ export const securityEvents = {
 	password_change_refused: refused("password change refused", ["user", "session", "reason"]),
 	password_reset: happened("password set by an administrator", ["user"]),
 	account_added: happened("account added", ["user", "roles"]),
+	account_unlocked: happened("the wrong passwords tried on an account were forgotten", ["user"]),
 	account_disabled: happened("account disabled", ["user"]),
 	account_enabled: happened("account enabled", ["user"]),
 	account_deleted: happened("account deleted", ["user"]),

@@ -167,6 +167,24 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 			},
 		},
 
+		"0004-login-limits": {
+			async up(db: Kysely<Schema>) {
+				await db.schema
+					.alterTable("users")
+					.addColumn("device_generation", integer, (column) => column.notNull().defaultTo(0))
+					.execute();
+				await strict(
+					db.schema
+						.createTable("login_tries")
+						.addColumn("bucket", "text", (column) => column.notNull().primaryKey())
+						.addColumn("forgotten_at", integer, (column) => column.notNull())
+						.addColumn("retry_at", integer, (column) => column.notNull())
+						.addColumn("marks", integer, (column) => column.notNull()),
+				).execute();
+				await db.schema.createIndex("login_tries_by_end").on("login_tries").column("forgotten_at").execute();
+			},
+		},
+
 		"0005-replicas": {
 			async up(db: Kysely<Schema>) {
 				await db.schema.alterTable("changes").addColumn("announced_ms", integer).execute();

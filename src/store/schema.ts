@@ -3,6 +3,8 @@
  * A module owns its tables: no other module writes them.
  */
 
+import type { Generated } from "kysely";
+
 /** An account. `username` is canonical, so that UNIQUE means what a person means by it. */
 export interface UsersTable {
 	id: string;
@@ -13,6 +15,8 @@ export interface UsersTable {
 	password_changed_at: number;
 	disabled_at: number | null;
 	created_at: number;
+	/** How often its devices were made unknown: a device token of an earlier count is void. */
+	device_generation: Generated<number>;
 }
 
 /** Tombstones: a token outlives its account, so every replica has to know which ids are gone. */
@@ -120,6 +124,18 @@ export interface ChoresTable {
 	next_at: number;
 }
 
+/** Tries of passwords that are still remembered. A row names nobody: its name is a keyed hash. */
+export interface LoginTriesTable {
+	/** Whose tries: an account's, an address's, a device's, or those with one password. */
+	bucket: string;
+	/** When the last of them is forgotten. */
+	forgotten_at: number;
+	/** Until then no further one is let through. */
+	retry_at: number;
+	/** Of a wrong password: a map of the accounts that it was tried on. */
+	marks: number;
+}
+
 /** What replicas poll for. */
 export type ChangeTopic = "accounts" | "keys" | "revocations";
 
@@ -154,6 +170,7 @@ export interface Schema {
 	revocations: RevocationsTable;
 	cutoffs: CutoffsTable;
 	chores: ChoresTable;
+	login_tries: LoginTriesTable;
 	changes: ChangesTable;
 	replicas: ReplicasTable;
 	security_events: SecurityEventsTable;

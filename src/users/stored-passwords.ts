@@ -11,6 +11,8 @@ export interface Credentials {
 	id: string;
 	username: string;
 	disabled: boolean;
+	/** How often its devices were made unknown. */
+	deviceGeneration: number;
 	password: StoredPassword;
 }
 
@@ -32,7 +34,7 @@ export function createStoredPasswords({
 		async findCredentials(by: { username: string } | { id: string }): Promise<Credentials | undefined> {
 			const query = store.db
 				.selectFrom("users")
-				.select(["id", "username", "disabled_at", "password_hash", "password_scheme"]);
+				.select(["id", "username", "disabled_at", "device_generation", "password_hash", "password_scheme"]);
 			const row = await ("id" in by
 				? query.where("id", "=", by.id)
 				: query.where("username", "=", by.username)
@@ -42,6 +44,7 @@ export function createStoredPasswords({
 					id: row.id,
 					username: row.username,
 					disabled: row.disabled_at !== null,
+					deviceGeneration: row.device_generation,
 					password: { hash: row.password_hash, scheme: row.password_scheme },
 				}
 			);
@@ -73,11 +76,12 @@ export function createStoredPasswords({
 		 * @returns false where somebody else replaced it meanwhile; theirs stays.
 		 */
 		async upgradeHash(seen: Credentials, next: StoredPassword): Promise<boolean> {
-			return storeHash(store.db, seen, next, {});
+			return storeHash(store.db, seen, next);
 		},
 
 		/**
-		 * Stores another password, if the one that the caller has seen is still there, and ends the account's sessions.
+		 * Stores another password, if the one that the caller has seen is still there, ends the account's sessions and makes
+		 * its devices unknown.
 		 *
 		 * @param keepSessionId a session that goes on: the one that changed the password.
 		 * @returns false where somebody else replaced it meanwhile; theirs stays, and so do the sessions.
@@ -87,7 +91,7 @@ export function createStoredPasswords({
 			await sessions.endAll(seen.id, {
 				...(keepSessionId === undefined ? {} : { except: keepSessionId }),
 				alongWith: async (transaction) => {
-					replaced = await storeHash(transaction, seen, next, { password_changed_at: clock.now() });
+					replaced = await storeHash(transaction, seen, next, clock.now());
 					return replaced;
 				},
 			});
@@ -97,16 +101,22 @@ export function createStoredPasswords({
 	};
 }
 
-/** Stores a hash where the one that was seen is still there, and says whether it was. */
+/** Stores a hash where the one that was seen is still there, and says whether it was. `changedAt`: of another password. */
 async function storeHash(
 	db: Kysely<Schema>,
 	{ id, password: seen }: Credentials,
 	next: StoredPassword,
-	more: { password_changed_at?: number },
+	changedAt?: number,
 ): Promise<boolean> {
 	const { numUpdatedRows } = await db
 		.updateTable("users")
-		.set({ password_hash: next.hash, password_scheme: next.scheme, ...more })
+		.set({ password_hash: next.hash, password_scheme: next.scheme })
+		.$if(changedAt !== undefined, (query) =>
+			query.set((row) => ({
+				password_changed_at: changedAt as number,
+				device_generation: row("device_generation", "+", 1),
+			})),
+		)
 		.where("id", "=", id)
 		.where("password_hash", "=", seen.hash)
 		.executeTakeFirst();

@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
 import type { StoredPassword } from "../passwords/passwords.ts";
 import { type Grants, grantsOf, type Permissions } from "../permissions.ts";
+import type { Principal } from "../principal.ts";
 import { randomId } from "../random.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { Schema } from "../store/schema.ts";
@@ -138,6 +139,25 @@ export function createUsers({
 				throw error;
 			}
 			return id;
+		},
+
+		/**
+		 * Ends every session of an account and makes its devices unknown: their tokens give no allowance any more.
+		 *
+		 * @param shown a token of one of them, which is refused from now on whether or not its session was still there.
+		 */
+		async logoutEverywhere(id: string, shown?: Principal): Promise<void> {
+			await sessions.endAll(id, {
+				...(shown && { shown }),
+				alongWith: async (transaction) => {
+					await transaction
+						.updateTable("users")
+						.set((row) => ({ device_generation: row("device_generation", "+", 1) }))
+						.where("id", "=", id)
+						.execute();
+					return true;
+				},
+			});
 		},
 
 		/**

@@ -16,7 +16,7 @@ async function open(t: Test, openLocation: OpenStoreLocation, threads = 2) {
 	const clock = createFakeClock();
 	const store = await openStore({ ...(await openLocation(t)), clock });
 	await store.migrate();
-	const { users, sessions } = openUsers(store, clock);
+	const { users, sessions, ...guessing } = openUsers(store, clock);
 	const settings = { threads, maxWaitSeconds: 30, minLength: 15 };
 	const passwords = openPasswords({ ...settings, cost: 10 });
 	const dearer = openPasswords({ ...settings, cost: 11 });
@@ -24,12 +24,14 @@ async function open(t: Test, openLocation: OpenStoreLocation, threads = 2) {
 		await Promise.all([passwords.close(), dearer.close()]);
 		await store.close();
 	});
-	return { users, sessions, passwords, dearer, credentials: createCredentials({ users, sessions, passwords }) };
+	const build = (over: Partial<Parameters<typeof createCredentials>[0]> = {}) =>
+		createCredentials({ users, sessions, passwords, ...guessing, ...over });
+	return { users, passwords, sessions, dearer, build, credentials: build() };
 }
 
 onEachStore((kind, openLocation) => {
 	t.test(`${kind}: credentials`, async (t) => {
-		const { users, sessions, passwords, dearer, credentials } = await open(t, openLocation);
+		const { users, sessions, passwords, dearer, build, credentials } = await open(t, openLocation);
 		const id = await credentials.register("Ada", goodPassword, ["admin"]);
 		const stored = async () => (await users.findCredentials({ id }))?.password.hash ?? "";
 
@@ -57,9 +59,7 @@ onEachStore((kind, openLocation) => {
 
 		await t.test("an account that is disabled while its hash is computed is refused", async (t) => {
 			const racer = await credentials.register("racer", goodPassword, ["user"]);
-			const slow = createCredentials({
-				users,
-				sessions,
+			const slow = build({
 				passwords: {
 					...passwords,
 					async verify(...args: Parameters<typeof passwords.verify>) {
@@ -81,7 +81,7 @@ onEachStore((kind, openLocation) => {
 				["wrong", nextPassword],
 				[goodPassword, "short"],
 			] as const)
-				await t.rejects(credentials.change(owner(gone), current, next), { code: "INVALID_TOKEN" });
+				await t.rejects(credentials.change(owner(gone), current, next, aDevice), { code: "INVALID_TOKEN" });
 			t.match(passwords.stats().work, { hash: before.hash, verify: before.verify });
 			await users.setDisabled(gone, false);
 			t.match(
@@ -98,20 +98,20 @@ onEachStore((kind, openLocation) => {
 			t.equal(await users.findCredentials({ username: "bob" }), undefined);
 			await t.rejects(credentials.reset(id, "short"), { code: "WEAK_PASSWORD" });
 			await t.rejects(credentials.reset("nobody", nextPassword), { code: "USER_NOT_FOUND" });
-			await t.rejects(credentials.change(owner("nobody"), goodPassword, nextPassword), { code: "INVALID_TOKEN" });
-			await t.rejects(credentials.change(owner("nobody"), "wrong", "short"), { code: "INVALID_TOKEN" });
+			await t.rejects(credentials.change(owner("nobody"), goodPassword, nextPassword, aDevice), {
+				code: "INVALID_TOKEN",
+			});
+			await t.rejects(credentials.change(owner("nobody"), "wrong", "short", aDevice), { code: "INVALID_TOKEN" });
 			t.match(await credentials.login("ada", goodPassword, aDevice), { user: { id } }, "the password is the same");
 		});
 
 		await t.test("L20: an upgrade never overwrites a password that was changed meanwhile", async (t) => {
-			const changing = createCredentials({
-				users,
-				sessions,
+			const changing = build({
 				passwords: {
 					...dearer,
 					// Between the check and the upgrade somebody else changes the password.
 					async hash(...args: Parameters<typeof dearer.hash>) {
-						await credentials.change(owner(id), goodPassword, nextPassword);
+						await credentials.change(owner(id), goodPassword, nextPassword, aDevice);
 						return dearer.hash(...args);
 					},
 				},
@@ -125,9 +125,7 @@ onEachStore((kind, openLocation) => {
 
 		await t.test("L20: an upgrade that meets a full queue waits for the next login", async (t) => {
 			const before = await stored();
-			const busy = createCredentials({
-				users,
-				sessions,
+			const busy = build({
 				passwords: {
 					...dearer,
 					async hash() {
@@ -137,13 +135,12 @@ onEachStore((kind, openLocation) => {
 			});
 			t.match(await busy.login("ada", nextPassword, aDevice), { user: { id } }, "the login is good");
 			t.equal(await stored(), before);
-			await createCredentials({ users, sessions, passwords: dearer }).login("ada", nextPassword, aDevice);
+			await build({ passwords: dearer }).login("ada", nextPassword, aDevice);
 			t.match(await stored(), /^\$2b\$11\$/);
 		});
 
 		await t.test("R12: a login that finds the queue full is refused before the store is asked", async (t) => {
-			const full = createCredentials({
-				sessions,
+			const full = build({
 				users: {
 					...users,
 					async findCredentials() {
@@ -162,9 +159,7 @@ onEachStore((kind, openLocation) => {
 
 		await t.test("L20: a change that meets an upgrade is checked again, and wins", async (t) => {
 			let upgraded = false;
-			const meeting = createCredentials({
-				users,
-				sessions,
+			const meeting = build({
 				passwords: {
 					...passwords,
 					async hash(...args: Parameters<typeof passwords.hash>) {
@@ -176,7 +171,7 @@ onEachStore((kind, openLocation) => {
 			});
 			const before = await stored();
 			t.match(before, /^\$2b\$11\$/, "so that a login at cost 10 replaces it");
-			await meeting.change(owner(id), nextPassword, goodPassword);
+			await meeting.change(owner(id), nextPassword, goodPassword, aDevice);
 			t.match(await credentials.login("ada", goodPassword, aDevice), { user: { id } });
 			await t.rejects(credentials.login("ada", nextPassword, aDevice), { code: "INVALID_CREDENTIALS" });
 		});
@@ -184,7 +179,7 @@ onEachStore((kind, openLocation) => {
 
 	t.test(`${kind}: L20: no login with the old password ends well after the change has`, async (t) => {
 		// One thread, so that what is queued behind the change's own hash is compared after the change.
-		const { users, sessions, passwords, credentials } = await open(t, openLocation, 1);
+		const { users, passwords, build, credentials } = await open(t, openLocation, 1);
 		const id = await users.add("ada", await passwords.hash(goodPassword), ["user"]);
 		const ended: string[] = [];
 		let changed = false;
@@ -196,9 +191,7 @@ onEachStore((kind, openLocation) => {
 			ended.push(`${time}: ${outcome} ${changed ? "after" : "before"} the change`);
 		};
 		const logins = Array.from({ length: 5 }, () => logIn("earlier"));
-		const changing = createCredentials({
-			users,
-			sessions,
+		const changing = build({
 			passwords: {
 				...passwords,
 				hash(...args: Parameters<typeof passwords.hash>) {
@@ -208,7 +201,7 @@ onEachStore((kind, openLocation) => {
 				},
 			},
 		});
-		await changing.change(owner(id), goodPassword, nextPassword);
+		await changing.change(owner(id), goodPassword, nextPassword, aDevice);
 		changed = true;
 		await Promise.all(logins);
 		t.same(ended, [
@@ -219,9 +212,9 @@ onEachStore((kind, openLocation) => {
 	});
 
 	t.test(`${kind}: L20: good logins that upgrade one hash at the same time are all good`, async (t) => {
-		const { users, sessions, passwords, dearer } = await open(t, openLocation);
+		const { users, passwords, dearer, build } = await open(t, openLocation);
 		const id = await users.add("ada", await passwords.hash(goodPassword), ["user"]);
-		const upgrading = createCredentials({ users, sessions, passwords: dearer });
+		const upgrading = build({ passwords: dearer });
 		const found = await Promise.all(Array.from({ length: 6 }, () => upgrading.login("ada", goodPassword, aDevice)));
 		for (const { user } of found) t.match(user, { id });
 		t.match((await users.findCredentials({ id }))?.password.hash, /^\$2b\$11\$/);

@@ -30,7 +30,13 @@ onEachStore((kind, open) => {
 			const expected = { id, username: "ada", disabled: false, createdAt: clock.now(), roles: ["admin"] };
 			t.match(await users.find(id), expected);
 			t.match(await users.getByName("ADA"), expected);
-			t.same(await users.findCredentials({ username: "ada" }), { id, username: "ada", disabled: false, password });
+			t.same(await users.findCredentials({ username: "ada" }), {
+				id,
+				username: "ada",
+				disabled: false,
+				deviceGeneration: 0,
+				password,
+			});
 			t.equal(await users.find("nobody"), undefined);
 			t.equal(await users.findCredentials({ username: "nobody" }), undefined);
 			await t.rejects(users.getByName("nobody"), { code: "USER_NOT_FOUND" });

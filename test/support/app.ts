@@ -7,6 +7,7 @@ import type { Test } from "tap";
 import { type App, buildApp } from "../../src/app.ts";
 import type { Clock } from "../../src/clock.ts";
 import { type Config, loadConfig } from "../../src/config/config.ts";
+import type { Caller } from "../../src/credentials.ts";
 import type { StoredPassword } from "../../src/passwords/passwords.ts";
 import { createPermissions } from "../../src/permissions.ts";
 import { randomId } from "../../src/random.ts";
@@ -15,6 +16,8 @@ import { openAccounts, openServices, type Services } from "../../src/services.ts
 import { createSessions, type Device, type Session } from "../../src/sessions/sessions.ts";
 import type { StoreKind } from "../../src/store/migrations.ts";
 import type { Store } from "../../src/store/store.ts";
+import { createDeviceTokens } from "../../src/throttle/device-token.ts";
+import { createLimits } from "../../src/throttle/limits.ts";
 import type { AccessClaims } from "../../src/tokens.ts";
 import { createUsers } from "../../src/users/users.ts";
 import { openStoreLocation, type StoreLocation } from "./stores.ts";
@@ -91,6 +94,8 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 		ISSUER: "http://localhost:3000",
 		HASH_COST: "10",
 		HASH_MAX_WAIT_SECONDS: "30",
+		// Few tests are about guessing, many give wrong passwords.
+		LOGIN_LIMITS: "off",
 		SECRET: "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX",
 		DATA_DIR: location.dataDir,
 		...(location.databaseUrl ? { DATABASE_URL: location.databaseUrl } : {}),
@@ -155,14 +160,22 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 }
 
 /** Where the logins of these tests come from. */
-export const aDevice: Device = { userAgent: "a test", address: "127.0.0.1" };
+export const aDevice: Caller & Device = { userAgent: "a test", address: "127.0.0.1", requestId: "a test" };
 
 /** The accounts of a store and their sessions, for tests below the application. */
 export function openUsers(store: Store, clock: Clock, onPasswordReplaced: (username: string) => void = () => {}) {
 	const revocations = createRevocations({ store });
 	const sessions = createSessions({ store, revocations, config: loadConfig({}).config });
 	const permissions = createPermissions({ store });
-	return { revocations, sessions, users: createUsers({ store, clock, permissions, sessions, onPasswordReplaced }) };
+	const users = createUsers({ store, clock, permissions, sessions, onPasswordReplaced });
+	const getKeys = (): [Buffer] => [Buffer.alloc(32, 1)];
+	const limits = createLimits({
+		store,
+		config: loadConfig({ LOGIN_LIMITS: "off" }).config,
+		getKeys,
+		securityEvents: { record() {} },
+	});
+	return { revocations, sessions, users, limits, deviceTokens: createDeviceTokens(getKeys) };
 }
 
 /** A session of this account as it could be, without a row in the store. */

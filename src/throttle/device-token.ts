@@ -1,0 +1,71 @@
+/**
+ * Device tokens: they say that a device has logged in to an account before, and nothing else. One is no substitute for the
+ * password; it gives its device tries of its own. Nothing of a token is stored but what its device did wrong.
+ */
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { randomId } from "../random.ts";
+
+/** How long a token is good after a login; each login from the device starts that time anew. */
+export const deviceSeconds = 180 * 86_400;
+
+/**
+ * The only layout so far: version (1 byte), device id (16), account id (16), generation (4, big-endian), end in epoch
+ * seconds (6), HMAC-SHA-256 (32).
+ */
+const version = 1;
+const namedBytes = 43;
+const tokenBytes = namedBytes + 32;
+
+/** What a device token says. */
+export interface NamedDevice {
+	/** 128 random bits, the same at every login from the device. */
+	readonly id: string;
+	readonly userId: string;
+	/** How often the account had made its devices unknown when the token was made: a new password does, and a logout everywhere. */
+	readonly generation: number;
+	/** Epoch seconds, by the store's clock. */
+	readonly expiresAt: number;
+}
+
+export type DeviceTokens = ReturnType<typeof createDeviceTokens>;
+
+/**
+ * Builds the codec.
+ *
+ * @param getKeys 256 bits each; the first one makes tokens, all of them verify. Asked for at the first use.
+ */
+export function createDeviceTokens(getKeys: () => readonly [Buffer, ...Buffer[]]) {
+	const mac = (key: Buffer, named: Buffer) => createHmac("sha256", key).update(named).digest();
+
+	return {
+		newId: randomId,
+
+		/** The token of a device. */
+		make({ id, userId, generation, expiresAt }: NamedDevice): string {
+			const named = Buffer.alloc(namedBytes);
+			named.writeUInt8(version, 0);
+			Buffer.from(id, "base64url").copy(named, 1);
+			Buffer.from(userId, "base64url").copy(named, 17);
+			named.writeUInt32BE(generation, 33);
+			named.writeUIntBE(expiresAt, 37, 6);
+			return Buffer.concat([named, mac(getKeys()[0], named)]).toString("base64url");
+		},
+
+		/** What the token says, or `undefined` where this service did not make it or its text was altered in any way. */
+		read(token: string): NamedDevice | undefined {
+			const bytes = Buffer.from(token, "base64url");
+			// Node skips what is not base64url, and spare bits: only the one spelling counts (RFC 4648 section 3.5).
+			if (bytes.length !== tokenBytes || bytes.toString("base64url") !== token) return undefined;
+			const named = bytes.subarray(0, namedBytes);
+			const given = bytes.subarray(namedBytes);
+			if (named.readUInt8(0) !== version || !getKeys().some((key) => timingSafeEqual(mac(key, named), given)))
+				return undefined;
+			return {
+				id: named.subarray(1, 17).toString("base64url"),
+				userId: named.subarray(17, 33).toString("base64url"),
+				generation: named.readUInt32BE(33),
+				expiresAt: named.readUIntBE(37, 6),
+			};
+		},
+	};
+}

@@ -1,0 +1,150 @@
+/**
+ * Tries, counted in the store, where all replicas share them and a restart forgets none. A row has two times and no
+ * number: each try moves `forgotten_at` on by the time in which one is forgotten, so how far it lies ahead says how many
+ * tries are remembered. A row whose tries are all forgotten says nothing, and goes.
+ */
+import { type RawBuilder, sql } from "kysely";
+import type { LoginTriesTable } from "../store/schema.ts";
+import type { Store } from "../store/store.ts";
+
+/** The longest delay between two tries, in seconds. */
+const longestDelay = 900;
+/** Rows that one statement deletes: few enough that nobody waits for it. */
+const step = 500;
+
+/** How many tries a row lets through. */
+export interface Limit {
+	/** After so many remembered tries the next one has to wait. */
+	readonly free: number;
+	/** The first wait, in seconds; each further try doubles it, up to 15 minutes. */
+	readonly firstDelay: number;
+	/** With so many remembered tries no other is let through until one of them is forgotten. */
+	readonly most: number;
+	/** In so many seconds one try is forgotten. */
+	readonly forgetSeconds: number;
+}
+
+/** One row and its limit. */
+export interface Bucket {
+	readonly key: string;
+	readonly limit: Limit;
+}
+
+export type Row = Omit<LoginTriesTable, "bucket">;
+export type Tries = ReturnType<typeof createTries>;
+
+/** Builds the counters over the table `login_tries`. */
+export function createTries({ store }: { store: Store }) {
+	return {
+		/** These rows as they are, those that are there, and the store's time. */
+		async look(keys: readonly string[]): Promise<{ now: number; rows: ReadonlyMap<string, Row> }> {
+			const found = await store.db
+				.selectFrom(store.db.selectNoFrom(store.nowExpression().as("now")).as("clock"))
+				.leftJoin("login_tries", (join) => join.on("bucket", "in", keys))
+				.select(["now", "bucket", "forgotten_at", "retry_at", "marks"])
+				.execute();
+			const rows = new Map<string, Row>();
+			for (const { bucket, forgotten_at, retry_at, marks } of found)
+				if (bucket !== null)
+					rows.set(bucket, { forgotten_at: forgotten_at ?? 0, retry_at: retry_at ?? 0, marks: marks ?? 0 });
+			return { now: found[0]?.now ?? 0, rows };
+		},
+
+		/**
+		 * Counts one try in each of these rows, in one statement: of any number that come at the same time only as many are
+		 * let through as the limits allow. A row at its limit stays as it is and is missing in the answer.
+		 *
+		 * @param buckets always in the same order, so that two callers cannot wait for each other.
+		 * @returns the keys in which it was counted, each with the seconds that the next try has to wait.
+		 */
+		async take(buckets: readonly Bucket[]): Promise<Map<string, number>> {
+			const now = store.nowExpression();
+			const of = (part: (limit: Limit) => number) => perBucket(buckets, part);
+			const each = of(({ forgetSeconds }) => forgetSeconds);
+			const next = sql<number>`case when login_tries.forgotten_at > ${now} then login_tries.forgotten_at else ${now} end + ${each}`;
+			// A cast, because SQLite takes a number from outside for a fraction.
+			const remembered = sql<number>`cast((${next} - ${now} + ${each} - 1) / ${each} as integer)`;
+			const free = of((limit) => limit.free);
+			const delay = sql<number>`case when ${remembered} < ${free} then 0
+				when ${remembered} >= ${free} + ${of(doublings)} then ${sql.lit(longestDelay)}
+				else ${of(({ firstDelay }) => firstDelay)} << (${remembered} - ${free}) end`;
+			const counted = await store.db
+				.insertInto("login_tries")
+				.values(
+					buckets.map(({ key, limit }) => ({
+						bucket: key,
+						forgotten_at: sql<number>`${now} + ${sql.lit(limit.forgetSeconds)}`,
+						retry_at: sql<number>`${now} + ${sql.lit(limit.free > 1 ? 0 : limit.firstDelay)}`,
+						marks: 0,
+					})),
+				)
+				.onConflict((conflict) =>
+					conflict
+						.column("bucket")
+						.doUpdateSet({ forgotten_at: next, retry_at: sql<number>`${now} + ${delay}` })
+						.where("login_tries.retry_at", "<=", now)
+						.where(
+							"login_tries.forgotten_at",
+							"<=",
+							sql<number>`${now} + ${of(({ most, forgetSeconds }) => (most - 1) * forgetSeconds)}`,
+						),
+				)
+				.returning(["bucket", sql<number>`retry_at - ${now}`.as("wait")])
+				.execute();
+			return new Map(counted.map(({ bucket, wait }) => [bucket, wait]));
+		},
+
+		/**
+		 * Takes a try back that was no guess: it is forgotten at once.
+		 *
+		 * @param lifted the row whose delay ends as well; of the others a delay may stand that somebody else has caused.
+		 */
+		async giveBack(buckets: readonly Bucket[], lifted?: string): Promise<void> {
+			// As an insert, because that locks the rows in the order in which they stand here.
+			await store.db
+				.insertInto("login_tries")
+				.values(buckets.map(({ key }) => ({ bucket: key, forgotten_at: 0, retry_at: 0, marks: 0 })))
+				.onConflict((conflict) =>
+					conflict.column("bucket").doUpdateSet({
+						forgotten_at: sql<number>`login_tries.forgotten_at - ${perBucket(buckets, ({ forgetSeconds }) => forgetSeconds)}`,
+						retry_at:
+							lifted === undefined
+								? sql<number>`login_tries.retry_at`
+								: sql<number>`case login_tries.bucket when ${lifted} then 0 else login_tries.retry_at end`,
+					}),
+				)
+				.execute();
+		},
+
+		/** Deletes up to 500 rows that say nothing any more; answers how many. */
+		async purge(): Promise<number> {
+			const over = store.db
+				.selectFrom("login_tries")
+				.select("bucket")
+				.where("forgotten_at", "<=", store.nowExpression())
+				.limit(step)
+				// Rows that somebody counts in at this moment. Nobody waits here.
+				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
+			const { numDeletedRows } = await store.db
+				.deleteFrom("login_tries")
+				.where("bucket", "in", over)
+				.executeTakeFirst();
+			return Number(numDeletedRows);
+		},
+	};
+}
+
+/** In how many seconds a row lets a try through; 0 where it does now. */
+export function waitSeconds(row: Row | undefined, { most, forgetSeconds }: Limit, now: number): number {
+	if (!row) return 0;
+	return Math.max(0, row.retry_at - now, row.forgotten_at - (most - 1) * forgetSeconds - now);
+}
+
+/** After so many doublings of the first delay it is the longest one. */
+const doublings = ({ firstDelay }: Limit): number => Math.ceil(Math.log2(longestDelay / firstDelay));
+
+/** A number of the limit of the very row that the statement is at. */
+function perBucket(buckets: readonly Bucket[], part: (limit: Limit) => number): RawBuilder<number> {
+	const cases = buckets.map(({ key, limit }) => sql`when ${key} then ${sql.lit(part(limit))}`);
+	return sql<number>`case login_tries.bucket ${sql.join(cases, sql` `)} end`;
+}

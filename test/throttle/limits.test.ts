@@ -1,0 +1,243 @@
+/** Guessing, through the front door: what is limited, and that a limit says nothing of the account. Rows R01, R02, R05, R08 to R11. */
+import { sql } from "kysely";
+import t, { type Test } from "tap";
+import { form, goodPassword, type TestApp, type TestAppOptions, testApp } from "../support/app.ts";
+import { visible } from "../support/login.ts";
+import { onEachStore } from "../support/stores.ts";
+
+const limited = (t: Test, options: TestAppOptions = {}) =>
+	testApp(t, { ...options, settings: { LOGIN_LIMITS: "on", TRUST_PROXY: "127.0.0.1", ...options.settings } });
+
+/** Posts the form from an address, as the proxy in front would pass it on. */
+const from = ({ app }: TestApp, address: string, username: string, password = "wrong password", device?: string) =>
+	app.inject({
+		method: "POST",
+		url: "/login",
+		payload: form({ username, password }).payload,
+		headers: {
+			...form({}).headers,
+			"x-forwarded-for": address,
+			...(device === undefined ? {} : { "x-device-token": device }),
+		},
+	});
+
+/** Hashes compared so far. */
+const spent = ({ services }: TestApp): number => services.passwords.stats().work.verify;
+
+/** Guesses as fast as Retry-After lets, each time from another network and with another password, for so many seconds. */
+async function guessFor(house: TestApp, username: string, seconds: number) {
+	const end = house.clock.now() + seconds;
+	const waits: number[] = [];
+	let compared = 0;
+	for (let count = 0; ; count++) {
+		const address = `198.18.${count >> 8}.${count & 255}`;
+		const { statusCode, headers } = await from(house, address, username, `wrong password ${count}`);
+		if (statusCode === 401) compared++;
+		else {
+			const wait = Number(headers["retry-after"]);
+			waits.push(wait);
+			if (house.clock.now() + wait >= end) return { compared, waits };
+			house.clock.advance(wait);
+		}
+	}
+}
+
+t.test(
+	"R01: ten wrong passwords are compared at once, then the delay doubles up to 15 minutes, and a day sees 100",
+	async (t) => {
+		const house = await limited(t);
+		await house.addUser("ada");
+		const { compared, waits } = await guessFor(house, "ada", 86_400);
+		t.same(waits.slice(0, 12), [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]);
+		t.ok(compared > 95 && compared <= 100, `${compared} in a day: the 101st is never compared`);
+		t.equal(spent(house), compared);
+		t.ok(Math.max(...waits) <= 1728, "and yet nobody waits longer than half an hour");
+		const before = spent(house);
+		t.equal(
+			(await from(house, "203.0.113.1", "ada", goodPassword)).statusCode,
+			429,
+			"the right password while it is limited",
+		);
+		t.equal(spent(house), before, "was not compared");
+		house.clock.advance(1728);
+		t.equal((await from(house, "203.0.113.1", "ada", goodPassword)).statusCode, 200, "Retry-After was true");
+	},
+);
+
+t.test("R01: the setting moves the start of the delay", async (t) => {
+	const house = await limited(t, { settings: { LOGIN_ACCOUNT_FAILURES: "3" } });
+	await house.addUser("ada");
+	const statuses = [];
+	for (let count = 0; count < 5; count++) statuses.push((await from(house, "203.0.113.1", "ada")).statusCode);
+	t.same(statuses, [401, 401, 401, 429, 429]);
+});
+
+t.test("a good login is taken back, and gives a guesser of the same account nothing", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	for (let count = 0; count < 30; count++)
+		t.equal((await from(house, "203.0.113.1", "ada", goodPassword)).statusCode, 200);
+	let compared = 0;
+	for (let count = 0; count < 40; count++) {
+		if ((await from(house, "198.18.0.1", "ada", `wrong password ${count}`)).statusCode === 401) compared++;
+		// From a new device each time, or none of its tries would count for the account.
+		const { statusCode } = await from(house, "203.0.113.1", "ada", goodPassword);
+		if (statusCode === 429) house.clock.advance(1);
+	}
+	t.ok(compared < 25, `${compared} wrong ones were compared, although the owner logged in all the time`);
+});
+
+onEachStore((store) => {
+	t.test(`R02 on ${store}: of 100 guesses at once with the right one among them, ten are compared`, async (t) => {
+		const house = await limited(t, { store });
+		await house.addUser("ada");
+		const answers = await Promise.all(
+			Array.from({ length: 100 }, (_, count) =>
+				from(house, `198.18.0.${count % 250}`, "ada", count === 60 ? goodPassword : `wrong password ${count}`),
+			),
+		);
+		const count = (status: number) => answers.filter(({ statusCode }) => statusCode === status).length;
+		const compared = count(401);
+		// PostgreSQL's own clock goes on meanwhile: each second of a busy machine may let one more through.
+		t.ok(compared >= 10 && compared <= (store === "sqlite" ? 10 : 12), `${compared} were compared`);
+		t.equal(spent(house), compared);
+		t.same([count(200), count(429)], [0, 100 - compared]);
+		for (const { statusCode, headers } of answers) if (statusCode === 429) t.match(headers["retry-after"], /^[12]$/);
+	});
+
+	t.test(
+		`R10 on ${store}: who is limited costs no hash and no write, and an unknown account looks the same`,
+		async (t) => {
+			const house = await limited(t, { store });
+			await house.addUser("ada");
+			for (const name of ["ada", "nobody"])
+				for (let count = 0; count < 10; count++)
+					t.equal((await from(house, "203.0.113.1", name, `wrong password ${count}`)).statusCode, 401);
+			// As after more tries: PostgreSQL's clock goes on, and the first delay is only a second.
+			const later = sql<number>`retry_at + 60`;
+			await house.services.store.db
+				.updateTable("login_tries")
+				.set({ retry_at: later })
+				.where("retry_at", ">", 0)
+				.execute();
+			const rows = () => house.services.store.db.selectFrom("login_tries").selectAll().orderBy("bucket").execute();
+			const [before, written] = [spent(house), await rows()];
+			const refused = await Promise.all(["ada", "nobody", "ada"].map((name) => from(house, "203.0.113.1", name)));
+			t.equal(spent(house), before);
+			t.same(await rows(), written);
+			const [known, unknown] = refused.map(visible);
+			t.match(known, { statusCode: 429, headers: { "retry-after": /^[56]\d$/ } });
+			t.match(refused[0]?.json(), { statusCode: 429, code: "TOO_MANY_ATTEMPTS" });
+			const withoutWait = (answer: typeof known) => ({ ...answer, headers: { ...answer?.headers, "retry-after": "" } });
+			t.same(withoutWait(known), withoutWait(unknown));
+			t.notMatch(JSON.stringify(written), /ada|nobody|203|wrong/, "the store holds nothing that was typed");
+		},
+	);
+
+	t.test(
+		`R11 on ${store}: 150 accounts from one address: a hundred are compared, the rest waits 15 minutes, and it is recorded`,
+		async (t) => {
+			const house = await limited(t, { store, settings: { HASH_MAX_WAIT_SECONDS: "30" } });
+			const statuses: number[] = [];
+			for (let count = 0; count < 150; count++)
+				statuses.push((await from(house, "203.0.113.9", `name${count}`, `wrong password ${count}`)).statusCode);
+			t.same([...new Set(statuses.slice(0, 100))], [401]);
+			t.same([...new Set(statuses.slice(100))], [429]);
+			const { headers } = await from(house, "203.0.113.9", "root", goodPassword);
+			t.ok(Number(headers["retry-after"]) > 890, `Retry-After: ${headers["retry-after"]}`);
+			const events = house.logged.filter(({ event }) => event === "login_address_limited");
+			t.match(events, [{ address: "203.0.113.9" }], "one line, not one a refusal");
+			t.equal((await from(house, "203.0.113.10", "root", goodPassword)).statusCode, 200, "others are free");
+		},
+	);
+
+	t.test(`R11 on ${store}: one password over many accounts from many addresses is limited and recorded`, async (t) => {
+		const house = await limited(t, { store });
+		const spray = (count: number) => from(house, `198.18.${count}.1`, `name${count}`, "one password for all");
+		const statuses: number[] = [];
+		for (let count = 0; count < 60; count++) statuses.push((await spray(count)).statusCode);
+		const compared = statuses.indexOf(429);
+		t.ok(compared >= 20 && compared < 45, `${compared} were compared`);
+		t.same([...new Set(statuses.slice(compared))], [429]);
+		t.equal(house.logged.filter(({ event }) => event === "login_password_sprayed").length, 1);
+		t.equal(
+			(await from(house, "198.18.99.1", "name1", "another password")).statusCode,
+			401,
+			"other passwords are free",
+		);
+		t.notMatch(house.rawLog(), /one password for all/);
+	});
+});
+
+t.test("R11: one account that repeats one wrong password is not many", async (t) => {
+	const house = await limited(t);
+	for (let count = 0; count < 25; count++) {
+		house.clock.advance(1728);
+		t.equal((await from(house, "203.0.113.1", "nobody", "the same again")).statusCode, 401);
+	}
+	t.notMatch(house.rawLog(), /sprayed/);
+});
+
+t.test("R05: all addresses of one /64 are one, and an IPv4 address is one in both its forms", async (t) => {
+	const house = await limited(t, { settings: { LOGIN_ADDRESS_FAILURES: "10" } });
+	const statuses = async (addresses: string[]) => {
+		const found = [];
+		for (const [count, address] of addresses.entries())
+			found.push(
+				(await from(house, address, `name${found.length}${address.length}`, `wrong ${address} ${count}`)).statusCode,
+			);
+		return found;
+	};
+	const six = Array.from({ length: 12 }, (_, count) => (count % 2 ? `2001:DB8:0:0:${count}::1` : `2001:db8::${count}`));
+	t.same(await statuses(six), [...Array(10).fill(401), 429, 429]);
+	t.same(await statuses(["2001:db8:0:1::1"]), [401], "the next /64");
+	const four = Array.from(
+		{ length: 12 },
+		(_, count) => ["1.2.3.4", "::ffff:1.2.3.4", "::FFFF:102:304"][count % 3] ?? "",
+	);
+	t.same(await statuses(four), [...Array(10).fill(401), 429, 429]);
+});
+
+t.test("R09: every spelling of a name is one bucket", async (t) => {
+	const house = await limited(t);
+	const spellings = ["josé", "JOSÉ", "jose\u0301", "ＪＯＳé", "José"];
+	const statuses = [];
+	for (let count = 0; count < 12; count++)
+		statuses.push(
+			(await from(house, `198.18.0.${count}`, spellings[count % 5] ?? "", `wrong password ${count}`)).statusCode,
+		);
+	t.same(statuses, [...Array(10).fill(401), 429, 429]);
+	for (const other of ["josé ", "josé\0"])
+		t.equal((await from(house, "198.18.1.1", other)).statusCode, 400, "nobody's name");
+});
+
+t.test("R08: every door that takes a password counts in the same place", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const token = await house.tokenFor("ada");
+	const at = (url: string, fields: Record<string, string>) =>
+		house.app.inject({
+			method: "POST",
+			url,
+			payload: form(fields).payload,
+			headers: { ...form({}).headers, authorization: `Bearer ${token}` },
+		});
+	const doors = [
+		() => from(house, "203.0.113.1", "ada"),
+		() => at("/password", { current_password: "wrong password", new_password: "walnut harbour sixteen lanterns" }),
+		() => at("/reauthenticate", { password: "wrong password" }),
+	];
+	const statuses = [];
+	for (let count = 0; count < 10; count++) statuses.push((await doors[count % 3]?.())?.statusCode);
+	t.same([...new Set(statuses)].sort(), [401, 403]);
+	const before = spent(house);
+	for (const door of doors) t.equal((await door()).statusCode, 429);
+	t.equal((await at("/reauthenticate", { password: goodPassword })).statusCode, 429);
+	t.equal(spent(house), before);
+});
+
+t.test("LOGIN_LIMITS=off limits nothing, and writes nothing", async (t) => {
+	const house = await limited(t, { settings: { LOGIN_LIMITS: "off" } });
+	for (let count = 0; count < 30; count++) t.equal((await from(house, "203.0.113.1", "nobody")).statusCode, 401);
+	t.same(await house.services.store.db.selectFrom("login_tries").selectAll().execute(), []);
+});
