@@ -14,7 +14,7 @@ import {
 	type UserLoader,
 } from "../src/extend.ts";
 import type { Principal } from "../src/principal.ts";
-import { refuse } from "../src/tokens.ts";
+import { type AccessClaims, refuse } from "../src/tokens.ts";
 
 declare module "fastify" {
 	interface FastifyInstance {
@@ -28,6 +28,8 @@ declare module "fastify" {
 		extraClaims(token: NewToken): Promise<Partial<ExtraClaims>>;
 		/** Makes the checks of `addTokenCheck`; `undefined` where there are none. Rejects with INVALID_TOKEN. */
 		checkToken(principal: Principal, request: FastifyRequest): Promise<void> | undefined;
+		/** The same of a token that is about to be given, by its claims. */
+		checkNewToken(claims: AccessClaims, request: FastifyRequest): Promise<void> | undefined;
 	}
 	interface FastifyRequest {
 		/** The user behind the token, loaded when first asked for, once a request. Rejects with INVALID_TOKEN where there is none. */
@@ -39,6 +41,7 @@ declare module "fastify" {
 
 export default fp(
 	async (app) => {
+		const { tokens } = app.services;
 		const sources: ClaimsSource[] = [];
 		const checks: TokenCheck<FastifyRequest>[] = [];
 		let loader: UserLoader | undefined;
@@ -54,6 +57,10 @@ export default fp(
 		// Without a check there is no promise to wait for: the common case, and the fast one.
 		app.decorate("checkToken", (principal: Principal, request: FastifyRequest) =>
 			checks.length === 0 ? undefined : ask(principal, request),
+		);
+		app.decorate("checkNewToken", (claims: AccessClaims, request: FastifyRequest) =>
+			// A copy, as a principal is frozen to its depths and the values of its claims are an author's own.
+			checks.length === 0 ? undefined : ask(tokens.principal(structuredClone(claims)), request),
 		);
 		async function ask(principal: Principal, request: FastifyRequest): Promise<void> {
 			for (const check of checks) {
@@ -79,5 +86,5 @@ export default fp(
 			return (await loader(principal)) ?? refuse(`app.loadUser found nobody for ${principal.id}`);
 		}
 	},
-	{ name: "extend" },
+	{ name: "extend", dependencies: ["services"] },
 );

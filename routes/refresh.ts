@@ -7,7 +7,7 @@ import { actionRefusal } from "../src/pages/refusals.ts";
 import { csrfField, formOrJson, NoQuery, optionalBody, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
 
 export default async function refreshRoute(app: App) {
-	const { config, refresh, securityEvents, tokens } = app.services;
+	const { config, refresh, securityEvents } = app.services;
 
 	app.post("/refresh", {
 		config: { access: "authenticated", shed: "first", refusalPage: actionRefusal },
@@ -30,7 +30,7 @@ export default async function refreshRoute(app: App) {
 			const { session, made: access } = await refresh.renew(request.presentedRefresh, async (token) => {
 				const made = await app.makeAccessToken({ ...token, fresh: false });
 				// A refresh token has no claims: a check that decides by them has to see those that are about to be given.
-				await app.checkToken(tokens.principal(structuredClone(made.claims)), request);
+				await app.checkNewToken(made.claims, request);
 				return made;
 			});
 			securityEvents.record({ event: "refresh", user: session.userId, session: session.id }, request);

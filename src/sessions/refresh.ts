@@ -6,7 +6,7 @@
 import { errors } from "../errors.ts";
 import type { NewToken } from "../extend.ts";
 import { refusal } from "../security-events/events.ts";
-import type { Users } from "../users/users.ts";
+import type { User, Users } from "../users/users.ts";
 import type { NamedGeneration, RefreshTokens } from "./refresh-token.ts";
 import type { Session, Sessions } from "./sessions.ts";
 
@@ -17,6 +17,8 @@ export interface PresentedRefresh {
 	readonly current: boolean;
 	/** The session as it will be when its next token is given; it is so already where this one is the one before. */
 	readonly next: Session;
+	/** The account that it belongs to, as it was a moment ago. */
+	readonly user: User;
 }
 
 /** What a token comes to: good, used before, or nothing. */
@@ -37,31 +39,30 @@ export function createRefresh({
 	graceSeconds: number;
 }) {
 	/** The sessions that this process is moving on right now. */
-	const advancing = new Map<string, Promise<Session | undefined>>();
+	const advancing = new Map<string, { generation: number; moved: Promise<boolean> }>();
 
 	/**
 	 * Moves a session on, one attempt at a time: whoever comes second waits here, without a connection to the store, so that
 	 * many requests with one token leave it free for others. With a grace time they get what the first one gets.
 	 */
-	async function advance(session: Session): Promise<Session | undefined> {
-		const ahead = advancing.get(session.id);
-		if (ahead) {
-			const next = await ahead;
-			return graceSeconds > 0 && next?.generation === session.generation + 1 ? next : undefined;
-		}
-		const attempt = sessions.advance(session).finally(() => advancing.delete(session.id));
-		advancing.set(session.id, attempt);
-		return attempt;
+	async function advance(session: Session): Promise<boolean> {
+		const { id, generation } = session;
+		const ahead = advancing.get(id);
+		if (ahead) return (await ahead.moved) && graceSeconds > 0 && ahead.generation === generation;
+		const moved = sessions.advance(session).finally(() => advancing.delete(id));
+		advancing.set(id, { generation, moved });
+		return moved;
 	}
 
 	async function judge(named: NamedGeneration): Promise<Verdict> {
-		const found = await sessions.find(named.sessionId);
+		const found = await users.findBySession(named.sessionId);
 		if (!found) return undefined;
-		const { session, now } = found;
-		if (named.generation === session.generation) return { session, current: true, next: sessions.ahead(session, now) };
+		const { session, user, now } = found;
+		if (named.generation === session.generation)
+			return { session, user, current: true, next: sessions.ahead(session, now) };
 		const isPredecessor = named.generation === session.generation - 1;
 		if (isPredecessor && graceSeconds > 0 && now <= session.refreshedAt + graceSeconds)
-			return { session, current: false, next: session };
+			return { session, user, current: false, next: session };
 		// Older, too late, or newer than the row: then the store was rolled back to before that token was made.
 		return { reused: session };
 	}
@@ -79,23 +80,20 @@ export function createRefresh({
 	}
 
 	/**
-	 * Goes on to the next generation, or hands out the one that a moment ago became the next. The account is read afresh.
+	 * Goes on to the next generation, or hands out the one that a moment ago became the next.
 	 *
 	 * @param make makes the access token that comes with it. It is called before the generation moves: where it fails, or
 	 * anything else here, the client's refresh token stays as good as it was. After the move only the answer is written.
-	 * @throws INVALID_TOKEN where the session or the account has ended meanwhile, STORE_UNAVAILABLE
+	 * @throws INVALID_TOKEN where the account is disabled or the session has ended meanwhile, STORE_UNAVAILABLE
 	 */
 	async function renew<Made>(
-		{ session, current, next }: PresentedRefresh,
+		{ session, user, current, next }: PresentedRefresh,
 		make: (token: NewToken) => Promise<Made>,
 	): Promise<{ session: Session; made: Made }> {
-		const user = await users.find(session.userId);
-		if (!user || user.disabled)
-			throw refused("its account is disabled or gone", { session: session.id, user: session.userId });
+		if (user.disabled) throw refused("its account is disabled", { session: session.id, user: user.id });
 		const made = await make({ user, session: next });
 		if (!current) return { session, made };
-		const advanced = await advance(session);
-		if (advanced) return { session: advanced, made };
+		if (await advance(session)) return { session: next, made };
 		// Another request with the same token was faster: now this one is the predecessor.
 		return renew(await admit({ sessionId: session.id, generation: session.generation }), make);
 	}

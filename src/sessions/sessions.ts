@@ -63,7 +63,7 @@ export function createSessions({
 	const findRow = store.prepare((slot: Slot<{ id: string }>) =>
 		store.db
 			.selectFrom("sessions")
-			.select([...columns, store.nowExpression().as("now")])
+			.select([...sessionColumns, store.nowExpression().as("now")])
 			.where("id", "=", slot("id")),
 	);
 
@@ -84,7 +84,7 @@ export function createSessions({
 			}))
 			.where((row) => row.and({ id: slot("id"), generation: slot("generation") }))
 			.where("expires_at", ">", now)
-			.returning(columns);
+			.returning("generation");
 	});
 
 	/**
@@ -156,10 +156,10 @@ export function createSessions({
 		/**
 		 * Moves a session from one generation to the next, once: of several callers with the same generation one succeeds.
 		 *
-		 * @returns the session as it is now, `undefined` where another caller was first or the session has ended.
+		 * @returns whether it did: not where another caller was first or the session has ended.
 		 */
-		async advance({ id, generation }: Session): Promise<Session | undefined> {
-			return (await advanceRow({ id, generation }))[0];
+		async advance({ id, generation }: Session): Promise<boolean> {
+			return (await advanceRow({ id, generation })).length === 1;
 		},
 
 		/** A session as `advance` will make it: all that an access token says of it is known before. */
@@ -178,7 +178,7 @@ export function createSessions({
 				.set({ authenticated_at: now, access_until: accessUntil() })
 				.where("id", "=", id)
 				.where("expires_at", ">", now)
-				.returning(columns)
+				.returning(sessionColumns)
 				.executeTakeFirst();
 		},
 
@@ -186,7 +186,7 @@ export function createSessions({
 		async list(userId: string): Promise<Session[]> {
 			return store.db
 				.selectFrom("sessions")
-				.select(columns)
+				.select(sessionColumns)
 				.where("user_id", "=", userId)
 				.where("expires_at", ">", store.nowExpression())
 				.orderBy("refreshed_at", "desc")
@@ -196,17 +196,18 @@ export function createSessions({
 	};
 }
 
-const columns = [
-	"id",
-	"user_id as userId",
-	"generation",
-	"user_agent as userAgent",
-	"address",
-	"created_at as createdAt",
-	"authenticated_at as authenticatedAt",
-	"refreshed_at as refreshedAt",
-	"expires_at as expiresAt",
-	"absolute_expires_at as absoluteExpiresAt",
+/** A session as it is read, whatever else is read with it. */
+export const sessionColumns = [
+	"sessions.id",
+	"sessions.user_id as userId",
+	"sessions.generation",
+	"sessions.user_agent as userAgent",
+	"sessions.address",
+	"sessions.created_at as createdAt",
+	"sessions.authenticated_at as authenticatedAt",
+	"sessions.refreshed_at as refreshedAt",
+	"sessions.expires_at as expiresAt",
+	"sessions.absolute_expires_at as absoluteExpiresAt",
 ] as const;
 
 /**

@@ -6,7 +6,7 @@ import type { StoredPassword } from "../passwords/passwords.ts";
 import { type Grants, grantsOf, type Permissions } from "../permissions.ts";
 import type { Principal } from "../principal.ts";
 import { randomId } from "../random.ts";
-import type { Sessions } from "../sessions/sessions.ts";
+import { type Session, type Sessions, sessionColumns } from "../sessions/sessions.ts";
 import type { Schema } from "../store/schema.ts";
 import { isUniqueViolation, type Slot, type Store } from "../store/store.ts";
 import { createStoredPasswords } from "./stored-passwords.ts";
@@ -53,6 +53,24 @@ export function createUsers({
 			.where("users.id", "=", slot("id")),
 	);
 
+	/** The same beside a session of it, in one question to the store: what a refresh asks for. */
+	const findRowsBySession = store.prepare((slot: Slot<{ sessionId: string }>) =>
+		store.db
+			.selectFrom("sessions")
+			.innerJoin("users", "users.id", "sessions.user_id")
+			.leftJoin("user_roles", "user_roles.user_id", "users.id")
+			.leftJoin("role_permissions", "role_permissions.role", "user_roles.role")
+			.select([...sessionColumns, store.nowExpression().as("now")])
+			.select([
+				"users.username",
+				"users.disabled_at",
+				"users.created_at",
+				"user_roles.role",
+				"role_permissions.permission",
+			])
+			.where("sessions.id", "=", slot("sessionId")),
+	);
+
 	async function find(id: string): Promise<User | undefined> {
 		const rows = await findRows({ id });
 		const [row] = rows;
@@ -75,6 +93,16 @@ export function createUsers({
 
 		/** The account with this id and what it may do. */
 		find,
+
+		/** A live session, the account that it belongs to and what that may do, and the store's time. */
+		async findBySession(sessionId: string): Promise<{ session: Session; user: User; now: number } | undefined> {
+			const rows = await findRowsBySession({ sessionId });
+			const [row] = rows;
+			if (!row || row.expiresAt <= row.now) return undefined;
+			const { username, disabled_at, created_at, role: _, permission: __, now, ...session } = row;
+			const user = { ...accountOf({ id: session.userId, username, disabled_at, created_at }), ...grantsOf(rows) };
+			return { session, user, now };
+		},
 
 		/** The username of an account. */
 		async findName(id: string): Promise<string | undefined> {

@@ -76,10 +76,10 @@ t.test("F15: 500 refreshes that wait for one session hold no connection, and hol
 	const bob = await beginSession(house, await house.addUser("bob"));
 	const { sessions, users } = house.services;
 	const { advance } = sessions;
-	const { find } = users;
+	const { findBySession } = users;
 	const gate = Promise.withResolvers<void>();
 	let [arrived, attempts, answered] = [0, 0, 0];
-	users.find = (id) => find(id).finally(() => arrived++);
+	users.findBySession = (id) => findBySession(id).finally(() => arrived++);
 	// As if somebody kept the row locked: whoever asks the store to move this session on has to wait.
 	sessions.advance = async (session) => {
 		if (session.id !== ada.id) return advance(session);
