@@ -17,6 +17,7 @@ import { requestId, standardHeaders } from "./headers.ts";
 import { createHttpServer } from "./http-server.ts";
 import { type Log, requestLog } from "./log.ts";
 import type { Services } from "./services.ts";
+import { createTrust } from "./trusted-proxies.ts";
 
 /** The instance as routes and plugins see it: schemas give the types. */
 export type App = FastifyInstance<
@@ -35,6 +36,7 @@ const lingerMs = 1_000;
 
 /** Builds the application over open services and a server, which it answers as soon as it is ready. The caller closes all. */
 export async function buildApp(services: Services, server: Server = createHttpServer()): Promise<App> {
+	const isProxy = createTrust(services.config.trustProxy);
 	const app = Fastify({
 		serverFactory: () => server,
 		// No `loggerInstance`: with it Fastify listens to the end of every answer, in order to log it. And no
@@ -42,7 +44,11 @@ export async function buildApp(services: Services, server: Server = createHttpSe
 		// Refusals and logins are logged where they happen, by the error handler and the routes: a line for every
 		// successful request would cost more than the request, and the gateway has one.
 		logController: new LogController({ disableRequestLogging: true }),
-		genReqId: (request) => requestId(request.headers["x-request-id"]),
+		// Only a proxy's: a client that names its requests could have them taken for somebody else's in the log.
+		genReqId: ({ headers, socket }) => {
+			const given = headers["x-request-id"];
+			return requestId(given !== undefined && isProxy(socket.remoteAddress) ? given : undefined);
+		},
 		requestIdHeader: false,
 		bodyLimit: limits.bodyBytes,
 		// In-flight requests finish and idle connections are closed by whoever shuts down (src/serve.ts).

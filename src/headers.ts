@@ -15,7 +15,7 @@ export const standardHeaders: Readonly<Record<string, string>> = Object.freeze({
 const processId = randomBytes(9).toString("base64url");
 let requests = 0;
 
-/** The caller's request id where it is short and plain, else a new one: it goes into the log and into an answer. */
+/** The proxy's request id where it is short and plain, else a new one: it goes into the log and into an answer. */
 export function requestId(given: string | string[] | undefined): string {
 	if (typeof given === "string" && /^[\w.-]{1,64}$/.test(given)) return given;
 	requests += 1;

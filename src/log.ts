@@ -1,6 +1,7 @@
 /** The log: JSON lines for programs, and short lines where a person watches the terminal. */
 import { inspect } from "node:util";
 import { type Logger, pino } from "pino";
+import { openLogOutput } from "./log-output.ts";
 
 export type Log = Logger;
 
@@ -29,7 +30,11 @@ export function createLog(level: string, terminal: boolean): Log {
 			censor: "[hidden]",
 		},
 	};
-	if (!terminal) return pino(options);
+	if (!terminal) {
+		const output = openLogOutput();
+		process.on("exit", output.flushSync);
+		return pino(options, output);
+	}
 	return pino(options, {
 		write: (line: string) => process.stdout.write(`${readable(line)}\n`),
 	});

@@ -14,6 +14,8 @@ import { openServices, type Services } from "./services.ts";
 const lastRequestsMs = 8_000;
 /** How often connections without a request are closed then. */
 const idleConnectionsMs = 200;
+/** How long the end waits for whoever reads the log. */
+const lastLinesMs = 500;
 /** Signals that come so close together are one. */
 const sameSignalMs = 1_000;
 
@@ -76,7 +78,11 @@ function onSignal(log: Log, end: (signal: NodeJS.Signals) => Promise<void>): voi
 		}
 		firstMs = performance.now();
 		end(signal).then(
-			() => process.exit(0),
+			async () => {
+				// A reader of the log that is slow gets the last lines; one that has stopped does not hold the end.
+				await Promise.race([new Promise<void>((resolve) => log.flush(() => resolve())), sleep(lastLinesMs)]);
+				process.exit(0);
+			},
 			(error: unknown) => {
 				log.fatal({ err: error }, "the process did not end well");
 				process.exit(1);

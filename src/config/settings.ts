@@ -216,7 +216,7 @@ export const settings = {
 	}),
 	trustProxy: setting<readonly string[]>({
 		name: "TRUST_PROXY",
-		doc: "Addresses or CIDR blocks of the proxies whose X-Forwarded headers are believed, separated by commas.",
+		doc: "Addresses or CIDR blocks of the proxies whose X-Forwarded headers and X-Request-Id are believed, separated by commas.",
 		parse: parse.addresses,
 		fallback: [],
 		fallbackDoc: "none",

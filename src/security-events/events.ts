@@ -68,7 +68,7 @@ export const securityEvents = {
 	account_enabled: happened("account enabled", ["user"]),
 	account_deleted: happened("account deleted", ["user"]),
 	roles_changed: happened("roles changed", ["user", "roles"]),
-	first_administrator_made: happened("the first administrator was made", ["user"]),
+	first_administrator_made: happened("an empty store got its first administrator", ["user"]),
 	key_published: happened("a signing key was published", ["kid"]),
 	key_active: happened("a signing key signs from now on", ["kid"]),
 	key_retiring: happened("a signing key only verifies from now on", ["kid"]),

@@ -106,9 +106,10 @@ t.test("H08: the page at /docs keeps every other origin out, too", async (t) => 
 	t.match(page.headers["content-type"], /^text\/html; charset=utf-8$/);
 });
 
-t.test("H19: a caller's request id is used where it is short and plain, and replaced otherwise", async (t) => {
-	const house = await testApp(t);
-	const ask = (id: string) => house.app.inject({ url: "/nothing", headers: { "x-request-id": id } });
+t.test("H19: a trusted proxy's request id is used where it is short and plain, and replaced otherwise", async (t) => {
+	const house = await testApp(t, { settings: { TRUST_PROXY: "10.0.0.0/8,2001:db8::7,127.0.0.1" } });
+	const ask = (id: string, remoteAddress = "127.0.0.1") =>
+		house.app.inject({ url: "/nothing", headers: { "x-request-id": id }, remoteAddress });
 	for (const id of ["a", "9f.A_b-0", "x".repeat(64), "0af7651916cd43dd8448eb211c80319c"])
 		t.equal((await ask(id)).headers["x-request-id"], id);
 	const bad = [
@@ -132,4 +133,19 @@ t.test("H19: a caller's request id is used where it is short and plain, and repl
 	const ids = house.logged.map(({ reqId }) => reqId).filter(Boolean);
 	t.equal(ids.length, 4 + bad.length);
 	t.equal(new Set(ids).size, ids.length, "each its own");
+	for (const proxy of ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::7"])
+		t.equal((await ask("from-a-proxy", proxy)).headers["x-request-id"], "from-a-proxy", proxy);
+	for (const stranger of ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::8", "::1"])
+		t.not((await ask("from-a-stranger", stranger)).headers["x-request-id"], "from-a-stranger", stranger);
+	t.notMatch(house.rawLog(), /from-a-stranger/);
+});
+
+t.test("G01: without TRUST_PROXY nobody names a request, neither in the answer nor in the log", async (t) => {
+	const house = await testApp(t);
+	const headers = { "x-request-id": "somebody-elses", "x-forwarded-for": "192.0.2.66" };
+	const answer = await house.app.inject({ url: "/me", headers });
+	t.match(answer.headers["x-request-id"], /^[\w-]{12}-[\da-z]+$/);
+	const line = house.logged.find(({ reqId }) => reqId === answer.headers["x-request-id"]);
+	t.match(line, { code: "AUTHENTICATION_REQUIRED", address: "127.0.0.1" });
+	t.notMatch(house.rawLog(), /somebody-elses|192\.0\.2\.66/);
 });

@@ -7,7 +7,8 @@ import { form, testApp } from "../support/app.ts";
 import { exchange, fields, host, listen, post, until } from "../support/sockets.ts";
 
 t.test("G04: no text breaks a line of the log or fakes one", async (t) => {
-	const house = await testApp(t);
+	// A trusted proxy passes on what a client has sent.
+	const house = await testApp(t, { settings: { TRUST_PROXY: "127.0.0.1" } });
 	const hostile = [
 		"a\r\nb",
 		"a\nb",

@@ -17,7 +17,7 @@ function answersIn(text: string): { head: string; body: string }[] {
 }
 
 t.test("H18: 100 pipelined requests are answered in order, each with its own identity", async (t) => {
-	const house = await testApp(t);
+	const house = await testApp(t, { settings: { TRUST_PROXY: "127.0.0.1" } });
 	const port = await listen(house);
 	const people: { username: string; id: string; token: string }[] = [];
 	for (const username of ["ada", "bob"])
