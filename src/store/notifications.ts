@@ -70,7 +70,12 @@ export function openListener(url: string, { onWake, log }: ListenOptions): Liste
 			timer = setTimeout(connect, retryMs());
 		};
 		const check = () => {
-			timer = setTimeout(() => void next.query("select 1").then(check, lose), checkMs);
+			timer = setTimeout(() => void next.query("show transaction_read_only").then(goOn, lose), checkMs);
+		};
+		const goOn = ({ rows: [row] }: pg.QueryResult<{ transaction_read_only: string }>) => {
+			// After a failover the old server may live on, and nobody notifies there.
+			if (row?.transaction_read_only === "on") lose(new Error("the database takes no writes"));
+			else check();
 		};
 		next.on("error", lose);
 		next.on("end", () => lose());

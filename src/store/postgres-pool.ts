@@ -4,7 +4,7 @@
  */
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
 import pg from "pg";
-import { isReadOnly, postgresFailure, unavailable } from "./failures.ts";
+import { isReadOnly, isTooSoon, postgresFailure, unavailable } from "./failures.ts";
 import { createNotifier } from "./notifications.ts";
 
 const connectMs = 1000;
@@ -13,6 +13,8 @@ const idleInTransactionMs = 5000;
 /** Until `setSize` has asked the server how many it has for everybody. */
 const connectionsAtFirst = 2;
 const mostConnections = 10;
+/** So long a server that had no place for one more is not asked for one. */
+const fullServerMs = 5000;
 /** So that three replicas, each with its listener and a command beside them, fit into what a server allows. */
 const shareOfServer = 1 / 5;
 /** PostgreSQL's type id of bigint. */
@@ -39,9 +41,24 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 		era++;
 	};
 
+	/** Where the server has no place for one more, callers wait for those that are there, as if there could be no more. */
+	async function admitted(pool: pg.Pool): Promise<pg.PoolClient> {
+		for (;;) {
+			try {
+				return await pool.connect();
+			} catch (error) {
+				if (!isTooSoon(error) || pool.totalCount === 0) throw error;
+				pool.options.max = pool.totalCount;
+				setTimeout(() => {
+					pool.options.max = size;
+				}, fullServerMs).unref();
+			}
+		}
+	}
+
 	async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
 		for (;;) {
-			const client = await pool.connect();
+			const client = await admitted(pool);
 			const born = eras.get(client) ?? era;
 			eras.set(client, born);
 			if (born === era) return client;

@@ -1,5 +1,6 @@
 /** What roles of PostgreSQL the service can do with: one that owns a schema, and one that only reads and writes. */
 import { randomBytes } from "node:crypto";
+import { sql } from "kysely";
 import pg from "pg";
 import t, { type Test } from "tap";
 import { openStore } from "../../../src/store/store.ts";
@@ -110,3 +111,17 @@ t.test("fault 12: a start waits for its place where the server has no connection
 	await hog.end();
 	await opening;
 });
+
+t.test(
+	"fault 12: where the server has no place for one more, statements share the connections that are there",
+	async (t) => {
+		const { admin, owner, runtime } = await splitRoles(t);
+		await (await opened(t, owner)).migrate();
+		await admin.query(`alter role ${new URL(runtime.databaseUrl).username} connection limit 2`);
+		const store = await opened(t, runtime);
+		await Promise.all(Array.from({ length: 20 }, () => sql`select pg_sleep(0.02)`.execute(store.db)));
+		const hogs = [0, 1].map(() => new pg.Client({ connectionString: runtime.databaseUrl }));
+		await t.rejects(Promise.all(hogs.map((hog) => hog.connect())), { code: "53300" }, "it had both");
+		await Promise.all(hogs.map((hog) => hog.end().catch(() => {})));
+	},
+);
