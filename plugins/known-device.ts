@@ -17,7 +17,9 @@ export default fp(
 		app.decorateRequest("caller", function (this: FastifyRequest) {
 			const { "user-agent": userAgent, "x-device-token": header } = this.headers;
 			const deviceToken = typeof header === "string" ? header : cookies ? this.cookieTokens().device : undefined;
-			return { userAgent, address: this.ip, requestId: this.id, deviceToken };
+			// Whatever the type says: where the client has reset its connection there is no address any more.
+			const address = this.ip ?? "";
+			return { userAgent, address, requestId: this.id, deviceToken };
 		});
 	},
 	{ name: "known-device", dependencies: ["services", "cookies"] },

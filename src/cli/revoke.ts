@@ -14,7 +14,10 @@ const heardSeconds = 1;
  * @param text `now`, epoch seconds, or a time as RFC 3339 section 5.6 has it.
  * @throws UsageError where it is none of these, or lies in the future.
  */
-export async function revokeIssuedBefore({ store, revocations, sessions }: Accounts, text: string): Promise<Answer> {
+export async function revokeIssuedBefore(
+	{ store, revocations, securityEvents, sessions }: Accounts,
+	text: string,
+): Promise<Answer> {
 	const now = await store.now();
 	// What this very second brings forth is older than the command, too.
 	const at = text === "now" ? now + 1 : readTime(text);
@@ -23,6 +26,7 @@ export async function revokeIssuedBefore({ store, revocations, sessions }: Accou
 	// Until then replicas refresh old sessions, and what a login of before has begun may not be in the store yet.
 	await sleep((Math.max(at - now, 0) + heardSeconds) * 1000);
 	const ended = await sessions.endBegunBefore(at);
+	securityEvents.record({ event: "everything_revoked", issuedBefore: at, sessions: ended });
 	return {
 		text: `tokens issued before ${time(at)} are refused; ${ended} sessions were ended`,
 		json: { issuedBefore: at, sessions: ended },

@@ -22,6 +22,10 @@ interface Facts {
 	generation: number;
 	/** The generation that the refused refresh token names. */
 	given: number;
+	/** From when on tokens are good again, in epoch seconds. */
+	issuedBefore: number;
+	/** How many sessions were ended. */
+	sessions: number;
 	/** How long nothing more is let through. */
 	seconds: number;
 }
@@ -69,6 +73,7 @@ export const securityEvents = {
 	account_deleted: happened("account deleted", ["user"]),
 	roles_changed: happened("roles changed", ["user", "roles"]),
 	first_administrator_made: happened("an empty store got its first administrator", ["user"]),
+	everything_revoked: happened("every token and session from before a time was revoked", ["issuedBefore", "sessions"]),
 	key_published: happened("a signing key was published", ["kid"]),
 	key_active: happened("a signing key signs from now on", ["kid"]),
 	key_retiring: happened("a signing key only verifies from now on", ["kid"]),

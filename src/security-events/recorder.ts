@@ -62,7 +62,8 @@ export function openSecurityEvents({
 
 	function record(event: SecurityEvent, origin?: Origin, more?: Readonly<Record<string, unknown>>): void {
 		const { outcome, message } = securityEvents[event.event];
-		const address = origin?.ip.slice(0, longestAddress);
+		// Whatever the type says: where the client has reset its connection there is no address any more.
+		const address = origin?.ip?.slice(0, longestAddress);
 		const line = { reqId: origin?.id, outcome, ...event, address, ...more };
 		if (outcome === "refused") log?.warn(line, message);
 		else log?.info(line, message);

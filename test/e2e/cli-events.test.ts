@@ -1,0 +1,66 @@
+/** `gatehouse events`: what the service and the commands have done, for people and for programs. */
+import t from "tap";
+import { rootAccount, run, startServer } from "../support/process.ts";
+import { temporaryFolder } from "../support/stores.ts";
+
+t.test(
+	"G01: events shows what happened, for a person and as JSON lines, of one account and since a time",
+	async (t) => {
+		const settings = { DATA_DIR: temporaryFolder(t), DRAIN_SECONDS: "0", ...rootAccount };
+		const server = await startServer(t, settings);
+		const began = Math.floor(Date.now() / 1000);
+		const answer = await server.login("root");
+		t.equal(answer.status, 200);
+		t.equal((await server.login("root", "wrong")).status, 401);
+		// Rows are written a moment later, and at the end of the process what is left.
+		server.signal("SIGTERM");
+		t.equal((await server.ended).code, 0);
+		const lines = server.logged().filter(({ event }) => event !== undefined);
+		t.match(lines[0]?.time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, "the log's times are in UTC");
+
+		const cli = async (words: string[], input?: string) => {
+			const { code, stdout, stderr } = await run(t, words, settings, input);
+			t.equal(code, 0, stderr);
+			return stdout.split("\n").filter(Boolean);
+		};
+		const read = async (...words: string[]) =>
+			(await cli(["events", "--json", ...words])).map((line) => JSON.parse(line) as Record<string, unknown>);
+		await cli(["user", "disable", "--json", await addAda(cli)]);
+		const all = await read();
+		t.match(
+			all.map(({ event }) => event),
+			["key_active", "first_administrator_made", "login", "login_refused", "account_added", "account_disabled"],
+		);
+		const login = all[2] ?? {};
+		t.same(Object.keys(login), [
+			...["id", "at", "event", "outcome", "user", "session", "address", "requestId", "details"],
+		]);
+		t.match(login, { outcome: "success", address: "127.0.0.1", requestId: answer.headers.get("x-request-id") });
+		t.ok(Number(login.at) >= began);
+		t.match(all[3], { outcome: "refused", user: login.user, details: { reason: "wrong password" } });
+		t.match(all[4], { address: null, requestId: null, details: { roles: ["user"] } }, "a command has no address");
+
+		t.match(
+			(await read("--user", "root")).map(({ event }) => event),
+			["first_administrator_made", "login", "login_refused"],
+		);
+		const adaId = String(all[5]?.user);
+		await cli(["user", "delete", "ada"]);
+		t.equal((await read("--user", adaId)).at(-1)?.event, "account_deleted", "a deleted account by its id");
+		t.same(await read("--since", "2999-01-01"), []);
+		t.equal((await read("--since", new Date(began * 1000).toISOString())).length > 3, true);
+		const [line = ""] = (await cli(["events", "--user", "root"])).slice(-1);
+		t.match(line, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ {2}refused {2}login_refused {2}user=/);
+
+		for (const words of [["--since", "yesterday"], ["--user", "nobody"], ["more"]]) {
+			const { code, stdout } = await run(t, ["events", ...words], settings);
+			t.not(code, 0, words.join(" "));
+			t.equal(stdout, "");
+		}
+	},
+);
+
+async function addAda(cli: (words: string[], input?: string) => Promise<string[]>): Promise<string> {
+	await cli(["user", "add", "ada", "--password-stdin"], "velvet anchor parabola 3141");
+	return "ada";
+}
