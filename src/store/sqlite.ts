@@ -73,6 +73,22 @@ function createDriver(dataDir: string, file: string, patienceMs: number, clock: 
 	let queue: Promise<void> = Promise.resolve();
 	let leave = () => {};
 
+	async function takeTurn(): Promise<void> {
+		const turn = queue;
+		const { promise, resolve } = Promise.withResolvers<void>();
+		queue = promise;
+		await turn;
+		leave = resolve;
+	}
+
+	/** While another process holds the lock, whoever only reads goes first: a transaction that has not begun needs no connection. */
+	async function pause(): Promise<void> {
+		if (database.isTransaction) return void (await sleep(RETRY_MS));
+		leave();
+		await sleep(RETRY_MS);
+		await takeTurn();
+	}
+
 	return {
 		async init() {
 			database = await openDatabase(dataDir, file, patienceMs);
@@ -81,12 +97,8 @@ function createDriver(dataDir: string, file: string, patienceMs: number, clock: 
 		async acquireConnection() {
 			// From the moment the caller asked, so that a queue behind a foreign lock is answered in time as a whole.
 			const deadline = performance.now() + patienceMs;
-			const turn = queue;
-			const { promise, resolve } = Promise.withResolvers<void>();
-			queue = promise;
-			await turn;
-			leave = resolve;
-			return createConnection(statements, deadline, clock);
+			await takeTurn();
+			return createConnection(statements, { deadline, pause }, clock);
 		},
 		async releaseConnection() {
 			leave();
@@ -109,10 +121,10 @@ function createDriver(dataDir: string, file: string, patienceMs: number, clock: 
 	};
 }
 
-function createConnection(statements: Statements, deadline: number, clock: Clock): DatabaseConnection {
+function createConnection(statements: Statements, patience: Patience, clock: Clock): DatabaseConnection {
 	return {
 		executeQuery: <Row>({ sql, parameters }: CompiledQuery) =>
-			untilUnlocked(deadline, (): QueryResult<Row> => {
+			untilUnlocked(patience, (): QueryResult<Row> => {
 				const { statement, returnsRows } = statements.get(sql);
 				const values = parameters.map((value) => (value === present ? clock.now() : value)) as Parameters<
 					StatementSync["run"]
@@ -144,14 +156,20 @@ function createStatements(database: DatabaseSync) {
 	};
 }
 
-/** Tries again while another connection holds the lock, until `deadline` (of `performance.now()`). */
-async function untilUnlocked<T>(deadline: number, work: () => T): Promise<T> {
+/** How long to try, by `performance.now()`, and what to do in between. */
+interface Patience {
+	deadline: number;
+	pause(): Promise<unknown>;
+}
+
+/** Tries again while another connection holds the lock. */
+async function untilUnlocked<T>({ deadline, pause }: Patience, work: () => T): Promise<T> {
 	for (;;) {
 		try {
 			return work();
 		} catch (error) {
 			if (!isLocked(error) || performance.now() >= deadline) throw sqliteFailure(error);
-			await sleep(RETRY_MS);
+			await pause();
 		}
 	}
 }
@@ -162,8 +180,11 @@ async function openDatabase(dataDir: string, file: string, patienceMs: number): 
 	// timeout 0: SQLite's own waiting would stop the event loop.
 	const database = new DatabaseSync(file, { timeout: 0 });
 	try {
-		await untilUnlocked(performance.now() + patienceMs, () =>
-			database.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on"),
+		await untilUnlocked({ deadline: performance.now() + patienceMs, pause: () => sleep(RETRY_MS) }, () =>
+			// The limit: after a long reader, such as a backup, the log of writes would keep the size that it grew to.
+			database.exec(
+				"pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma journal_size_limit = 4194304",
+			),
 		);
 	} catch (error) {
 		database.close();
