@@ -27,7 +27,7 @@ export default fp(
 			// Keep-alive clients move to another replica while this one still serves them.
 			if (readiness.isDraining() || hasUnclearEnd(request.raw)) reply.header("connection", "close");
 			assertOneReading(request.raw);
-			if (pressure.level() > 0 && pressure.refuses(request.routeOptions.config?.shed)) throw new errors.OVERLOADED();
+			if (pressure.enter() > 0 && pressure.refuses(request.routeOptions.config?.shed)) throw new errors.OVERLOADED();
 			done();
 		});
 		// The answers that wait, for a hash, may have begun before the drain did. The others need no second look.

@@ -76,6 +76,7 @@ export async function buildApp(services: Services, server: Server = createHttpSe
 		},
 		clientErrorHandler: (error, socket) => answerBrokenRequest(services.log, error, socket),
 	}).withTypeProvider<TypeBoxTypeProvider>();
+	server.on("drop", services.pressure.refuseConnection);
 	// Without a listener Node does not answer a CONNECT at all.
 	server.on("connect", (_request, socket: Socket) => {
 		// Node has taken its own listener off this socket: unheard, a reset would end the process.

@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { describe } from "./error-answers.ts";
 import { errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
+import { containerBytes } from "./pressure.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** What a connection may cost before anybody looks at its requests. Milliseconds and bytes. */
@@ -22,12 +23,18 @@ const limits = {
 	maxHeaderSize: 16 * 1024,
 };
 const headerCount = 100;
+/**
+ * What a connection takes at its worst: its objects, a body that is being read, and what the kernel keeps of it. In a
+ * container of 256 MB they are 2,684; more are closed unread. Whoever opens them all could end the process otherwise.
+ */
+const connectionBytes = 100_000;
 
 /** Makes the server; the caller listens on it. The application takes its requests over when it is ready (src/app.ts). */
 export function createHttpServer(): Server {
 	// Node's own refusal of a missing Host would be bare: src/framing.ts refuses it in our shape.
 	const server = createServer({ ...limits, requireHostHeader: false }, answerWhileStarting);
 	server.maxHeadersCount = headerCount;
+	if (Number.isFinite(containerBytes)) server.maxConnections = Math.floor(containerBytes / connectionBytes);
 	return server;
 }
 

@@ -5,7 +5,8 @@
  *
  * Two measures, ten times a second: how long one turn of the event loop takes, which is what whoever comes now waits, and
  * how much of the memory is used. Only what holds three times in a row counts: one long garbage collection does not, nor
- * does a process that was stopped for a while.
+ * does a process that was stopped for a while. A turn can take ten seconds where thousands of connections always have
+ * something to be read: so every 256th request looks, too, how long the turn has taken until now.
  */
 import { totalmem } from "node:os";
 import { getHeapStatistics } from "node:v8";
@@ -28,6 +29,7 @@ export interface Load {
 const sampleMs = 100;
 /** So many samples in a row raise the level. */
 const samplesToRise = 3;
+const requestsToLook = 256;
 /** So long it has to be calm before the level falls: otherwise it would fall because of what it does, and rise again. */
 const calmMs = 3000;
 
@@ -48,7 +50,9 @@ export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: (
 	let calmSince: number | undefined;
 	let timer: NodeJS.Timeout | undefined;
 	let closed = false;
-	const shed = { first: 0, rest: 0 };
+	let requests = 0;
+	let lastSampleMs = performance.now();
+	const shed = { first: 0, rest: 0, connections: 0 };
 
 	/** Takes one sample into account. `nowMs` is monotonic. */
 	function note(load: Load, nowMs: number): void {
@@ -71,22 +75,39 @@ export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: (
 	function schedule(): void {
 		timer = setTimeout(() => {
 			void look().then((load) => {
-				note(load, performance.now());
+				lastSampleMs = performance.now();
+				note(load, lastSampleMs);
 				if (!closed) schedule();
 			});
 		}, sampleMs).unref();
 	}
 
+	/** In the middle of a turn, when the next sample is overdue. A process that only was stopped has few requests until then. */
+	function lookInBetween(): void {
+		const nowMs = performance.now();
+		const turnMs = nowMs - lastSampleMs - sampleMs;
+		if (turnMs >= limits[1].turnMs) note({ turnMs, memory: last.memory }, nowMs);
+	}
+
 	schedule();
 	return {
-		/** For the first look at a request. */
-		level: (): PressureLevel => level,
+		/** For the first look at a request, which it counts. */
+		enter(): PressureLevel {
+			requests++;
+			if (requests % requestsToLook === 0) lookInBetween();
+			return level;
+		},
 
 		/** Whether a request to such a route is refused now; it is counted then. */
 		refuses(route: Shed): boolean {
 			if (route === "never" || level < (route === "first" ? 1 : 2)) return false;
 			shed[route ?? "rest"]++;
 			return true;
+		},
+
+		/** Counts a connection that src/http-server.ts did not take. */
+		refuseConnection(): void {
+			shed.connections++;
 		},
 
 		note,
@@ -111,12 +132,19 @@ function lookAtProcess(): Promise<Load> {
 	});
 }
 
-/** What a container allows the whole process. Without a limit it is 0, or more than the machine has. */
 const constrained = process.constrainedMemory();
-const containerBytes = constrained > 0 && constrained < totalmem() ? constrained : Number.POSITIVE_INFINITY;
+/** What a container allows the whole process. Without a limit Node says 0, or more than the machine has. */
+export const containerBytes: number =
+	constrained > 0 && constrained < totalmem() ? constrained : Number.POSITIVE_INFINITY;
 
 /** The heap against V8's own limit, or the whole process against the container's. */
 function memoryUsed(): number {
 	const { used_heap_size, heap_size_limit } = getHeapStatistics();
-	return Math.max(used_heap_size / heap_size_limit, process.memoryUsage.rss() / containerBytes);
+	const heap = used_heap_size / heap_size_limit;
+	try {
+		return Math.max(heap, process.memoryUsage.rss() / containerBytes);
+	} catch {
+		// Node reads a file for it, and there may be none left to open.
+		return heap;
+	}
 }

@@ -23,7 +23,7 @@ function watch(t: Test) {
 				nowMs += 100;
 				pressure.note(load, nowMs);
 			}
-			return pressure.level();
+			return pressure.stats().level;
 		},
 	};
 }
@@ -50,7 +50,7 @@ t.test(
 		t.equal(see(calm, 30), 2, "and from the start again");
 		t.equal(see(calm, 2), 0);
 		t.equal(lines.length, 3, "a line for each change, not for each request");
-		t.match(pressure.stats(), { level: 0, shed: { first: 0, rest: 0 } });
+		t.match(pressure.stats(), { level: 0, shed: { first: 0, rest: 0, connections: 0 } });
 	},
 );
 
@@ -73,18 +73,39 @@ t.test("a real event loop that is kept busy is noticed, and noticed to be free a
 	t.teardown(pressure.close);
 	// What takes a quarter of a second in every turn, as thousands of requests at once would.
 	const endMs = performance.now() + 20_000;
-	while (pressure.level() === 0 && performance.now() < endMs) {
+	while (pressure.stats().level === 0 && performance.now() < endMs) {
 		await new Promise((resolve) => setImmediate(resolve));
 		const until = performance.now() + 260;
 		while (performance.now() < until);
 	}
-	t.equal(pressure.level(), 1);
+	t.equal(pressure.stats().level, 1);
 	t.ok(pressure.stats().turnMs >= 200);
 	const { promise, resolve } = Promise.withResolvers<void>();
-	const timer = setInterval(() => pressure.level() === 0 && resolve(), 50);
+	const timer = setInterval(() => pressure.stats().level === 0 && resolve(), 50);
 	await promise;
 	clearInterval(timer);
 });
+
+t.test(
+	"a turn that does not end, because there is always one more request, is noticed in the middle of it",
+	async (t) => {
+		const { pressure } = watch(t);
+		const pause = (milliseconds: number) => {
+			const until = performance.now() + milliseconds;
+			while (performance.now() < until);
+		};
+		const requests = (count: number) => {
+			for (let request = 0; request < count; request++) pressure.enter();
+		};
+		requests(10_000);
+		t.equal(pressure.stats().level, 0, "many requests in no time are no overload");
+		pause(400);
+		requests(700);
+		t.equal(pressure.stats().level, 0, "nor are those that came while it stood still");
+		requests(300);
+		t.equal(pressure.stats().level, 1);
+	},
+);
 
 t.test("Z15: refused are logins and refreshes first, then the rest, and probes and verification never", async (t) => {
 	const { app, get, login, logged, services, tokenFor } = await testApp(t);
@@ -140,7 +161,7 @@ t.test("Z15: refused are logins and refreshes first, then the rest, and probes a
 	t.equal((await get("/protected")).statusCode, 401, "refusals go on as well");
 	t.equal((await get("/readyz")).statusCode, 200, "another replica would not be better off");
 	t.same(services.passwords.stats().work, work, "no hash was spent on what was refused");
-	t.same(pressure.stats().shed, { first: 8, rest: 4 }, "they are counted");
+	t.same(pressure.stats().shed, { first: 8, rest: 4, connections: 0 }, "they are counted");
 	t.equal(logged.filter(({ code }) => code === "OVERLOADED").length, 0, "and not logged one by one");
 	pressure.note(calm, 0);
 	pressure.note(calm, 3000);
