@@ -30,7 +30,7 @@ export async function openStoreLocation(t: Test, kind: StoreKind): Promise<Store
 }
 
 /** A folder that goes with the test. */
-export function temporaryFolder(t: Test): string {
+export function temporaryFolder(t: Pick<Test, "teardown">): string {
 	const folder = mkdtempSync(join(tmpdir(), "gatehouse-test-"));
 	t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 	return folder;
