@@ -80,8 +80,12 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 					await pool.end();
 				},
 				async connect() {
+					const askedMs = performance.now();
 					try {
-						return guardClient(await connect(pool), { onAnnounced, onReadOnly: renew });
+						const client = await connect(pool);
+						// Who has waited for a connection has less patience left: both waits together keep to one bound.
+						const leftMs = patienceMs - (performance.now() - askedMs);
+						return guardClient(client, { patienceMs: leftMs, onAnnounced, onReadOnly: renew });
 					} catch (error) {
 						throw unavailable(error);
 					}
@@ -128,12 +132,13 @@ function createPool(databaseUrl: string, patienceMs: number, max: number): pg.Po
  * read-only now. So every further statement fails at once (a rollback too: the server does that when the connection
  * ends), and the pool gets it back only to destroy it.
  *
+ * @param on.patienceMs how long a statement may take.
  * @param on.onAnnounced called after the commit of a transaction that has announced something.
  * @param on.onReadOnly called where the server takes no writes: after a failover that is the old one.
  */
 function guardClient(
 	client: pg.PoolClient,
-	{ onAnnounced, onReadOnly }: { onAnnounced: () => void; onReadOnly: () => void },
+	{ patienceMs, onAnnounced, onReadOnly }: { patienceMs: number; onAnnounced: () => void; onReadOnly: () => void },
 ): PostgresPoolClient {
 	let outage: unknown;
 	let announced = false;
@@ -141,7 +146,8 @@ function guardClient(
 	async function query<Row>(text: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>> {
 		if (outage) throw outage;
 		try {
-			const result = await client.query(text, [...parameters]);
+			const statement: pg.QueryConfig & pg.ClientConfig = { text, values: [...parameters], query_timeout: patienceMs };
+			const result = await client.query(statement);
 			if (text.startsWith(announcement)) announced = true;
 			if (announced && text === "commit") onAnnounced();
 			return result as unknown as PostgresQueryResult<Row>;
