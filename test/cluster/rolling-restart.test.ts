@@ -17,7 +17,7 @@ t.test(
 			t,
 			replicas.map(({ port }) => port),
 		);
-		const load = await startLoad(balancer.url, await addUsers(database, 10), { perSecond: 200 });
+		const load = await startLoad(t, balancer.url, await addUsers(database, 10), { perSecond: 200 });
 		const times = rounds(10);
 		for (let round = 1; round <= times; round++) {
 			for (const replica of replicas) {

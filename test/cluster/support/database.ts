@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { freePort } from "../../support/free-port.ts";
 import type { Owner } from "../../support/process.ts";
@@ -80,6 +81,18 @@ export async function startDatabase(
 		await ended;
 	}
 
+	/** Every process of the server at once, with no time for anything. */
+	async function kill(): Promise<void> {
+		const child = server;
+		if (!child || child.exitCode !== null || child.signalCode !== null) return;
+		const ended = once(child, "exit");
+		const all = pids();
+		signal("SIGKILL");
+		await ended;
+		// A child that still ends holds the shared memory, and the next start would be refused.
+		while (all.some((pid) => existsSync(`/proc/${pid}`))) await sleep(10);
+	}
+
 	owner.teardown(stop);
 	await start();
 	return {
@@ -90,6 +103,7 @@ export async function startDatabase(
 		log: () => log,
 		start,
 		stop,
+		kill,
 		/** Every process of the server stops where it is: connections stay open and nothing answers. */
 		freeze: () => signal("SIGSTOP"),
 		thaw: () => signal("SIGCONT"),

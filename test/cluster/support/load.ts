@@ -4,7 +4,7 @@
  */
 import { Agent, request as httpRequest } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { rootAccount, type TokenPair } from "../../support/process.ts";
+import { type Owner, rootAccount, type TokenPair } from "../../support/process.ts";
 
 export type Kind = "protected" | "refresh" | "login";
 
@@ -97,8 +97,9 @@ export const broke = (error: unknown): string => (error as NodeJS.ErrnoException
 
 export type Load = Awaited<ReturnType<typeof startLoad>>;
 
-/** Logs `sessions` users in, then sends until `stop`. */
+/** Logs `sessions` users in, then sends until `stop`, or until its owner ends. */
 export async function startLoad(
+	owner: Owner,
 	url: string,
 	usernames: readonly string[],
 	{ perSecond = 200, sessions = 40, mix = usualMix }: { perSecond?: number; sessions?: number; mix?: Mix } = {},
@@ -157,6 +158,10 @@ export async function startLoad(
 		}
 	})();
 
+	owner.teardown(() => {
+		running = false;
+		client.close();
+	});
 	return {
 		samples,
 		/** The time of its samples, now. */
@@ -180,7 +185,7 @@ function shuffled(mix: Mix): Kind[] {
 }
 
 /** The latency below which this share of the samples lies. */
-export function quantile(samples: readonly Sample[], share: number): number {
+export function quantile(samples: readonly Pick<Sample, "milliseconds">[], share: number): number {
 	const sorted = samples.map(({ milliseconds }) => milliseconds).sort((a, b) => a - b);
 	return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }

@@ -22,7 +22,8 @@ async function runFile(file: string, environment: NodeJS.ProcessEnv): Promise<vo
 		cwd: project,
 		detached: true,
 		stdio: ["ignore", "pipe", "inherit"],
-		env: { ...process.env, ...environment },
+		// Tap would stop a file after 30 seconds.
+		env: { ...process.env, ...environment, TAP_TIMEOUT: String(minutesForAFile * 60) },
 	});
 	const ended = once(child, "close") as Promise<[number | null]>;
 	const endAll = () => {
@@ -37,7 +38,14 @@ async function runFile(file: string, environment: NodeJS.ProcessEnv): Promise<vo
 		process.exit(1);
 	};
 	for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.removeAllListeners(signal).once(signal, stop);
-	const limit = setTimeout(endAll, minutesForAFile * 60_000);
+	let late = false;
+	const limit = setTimeout(
+		() => {
+			late = true;
+			endAll();
+		},
+		minutesForAFile * 60_000 + 5000,
+	);
 	const output: string[] = [];
 	let seen = 0;
 	for await (const line of createInterface({ input: child.stdout })) {
@@ -56,7 +64,7 @@ async function runFile(file: string, environment: NodeJS.ProcessEnv): Promise<vo
 	// A file that broke or was stopped may not have come to its last test.
 	if (!output.some((line) => line.startsWith("not ok"))) count.failed++;
 	console.log(output.join("\n"));
-	if (code === null) console.log(`${file} was stopped after ${minutesForAFile} minutes`);
+	if (late) console.log(`${file} was stopped after ${minutesForAFile} minutes`);
 }
 
 async function main(): Promise<number> {
