@@ -29,7 +29,8 @@ export interface Gift {
 	refresh: boolean;
 	/** What makes the device a known one; only a login gives it. */
 	deviceToken?: string;
-	delivery: "body" | "cookie";
+	/** Where the request's own token was, when nothing else is said. */
+	delivery?: "body" | "cookie";
 }
 
 declare module "fastify" {
@@ -58,7 +59,8 @@ export default fp(
 			return { text, claims, seconds: claims.exp - claims.iat };
 		});
 
-		app.decorateReply("giveTokens", function (this: FastifyReply, { access, session, delivery, ...gift }: Gift) {
+		app.decorateReply("giveTokens", function (this: FastifyReply, { access, session, ...gift }: Gift) {
+			const delivery = gift.delivery ?? (this.request.tokenLocation === "cookie" ? "cookie" : "body");
 			const refreshToken = gift.refresh ? refresh.tokenOf(session) : undefined;
 			// The end is by the store's clock, which may be behind: a session that has just ended is no error.
 			const refreshSeconds = Math.max(0, session.expiresAt - clock.now());
@@ -84,5 +86,5 @@ export default fp(
 			return { ...times, csrf_token: csrfToken };
 		});
 	},
-	{ name: "give-tokens", dependencies: ["services", "jwt", "cookies", "extend"] },
+	{ name: "give-tokens", dependencies: ["services", "jwt", "auth", "cookies", "extend"] },
 );

@@ -13,7 +13,7 @@ export interface Visitor {
 	user: User;
 	session: Session;
 	/** The access cookie has ended: the routes that take it want a refresh first. */
-	away: boolean;
+	accessEnded: boolean;
 }
 
 declare module "fastify" {
@@ -32,7 +32,7 @@ export default fp(
 			const active = cookies.access === undefined ? undefined : await byAccess(this, cookies.access);
 			const session = active ?? (cookies.refresh === undefined ? undefined : await byRefresh(this, cookies.refresh));
 			const user = session && (await users.find(session.userId));
-			return user && !user.disabled ? { user, session, away: active === undefined } : undefined;
+			return user && !user.disabled ? { user, session, accessEnded: active === undefined } : undefined;
 		});
 
 		const byAccess = (request: FastifyRequest, token: string): Promise<Session | undefined> =>

@@ -1,10 +1,12 @@
 /** `GET /`: the start page of somebody who is logged in by cookies. There is none where cookies are off. */
+import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
 import { homePage } from "../src/pages/home.ts";
 import { seeOther } from "../src/pages/page.ts";
 import { actionRefusal } from "../src/pages/refusals.ts";
 import { languageOf } from "../src/pages/texts.ts";
-import { htmlPage } from "../src/schemas.ts";
+import { redirectTarget } from "../src/redirects.ts";
+import { htmlPage, nextField } from "../src/schemas.ts";
 
 export default async function home(app: App) {
 	const { config, clock, csrf, sessions } = app.services;
@@ -12,11 +14,15 @@ export default async function home(app: App) {
 
 	app.get("/", {
 		config: { access: "public", refusalPage: actionRefusal },
-		schema: { ...htmlPage, summary: "Who is logged in, and where" },
+		schema: {
+			...htmlPage,
+			summary: "Who is logged in, and where",
+			querystring: Type.Object(nextField, { additionalProperties: false }),
+		},
 		handler: async (request, reply) => {
 			const visitor = await request.findVisitor();
 			if (!visitor) return reply.sendPage(seeOther("/login"));
-			const { user, session, away } = visitor;
+			const { user, session, accessEnded } = visitor;
 			return reply.sendPage(
 				homePage({
 					language: languageOf(request.headers["accept-language"]),
@@ -24,7 +30,9 @@ export default async function home(app: App) {
 					sessions: await sessions.list(user.id),
 					currentId: session.id,
 					csrfToken: csrf.valueFor(session.id),
-					away,
+					accessEnded,
+					next: redirectTarget(request.query.next, config.redirectHosts),
+					formTargets: config.redirectHosts,
 					now: clock.now(),
 				}),
 			);

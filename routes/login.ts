@@ -8,9 +8,16 @@ import { loginPage } from "../src/pages/login.ts";
 import { type Page, seeOther, wantsPage } from "../src/pages/page.ts";
 import { languageOf } from "../src/pages/texts.ts";
 import { redirectTarget } from "../src/redirects.ts";
-import { deviceHeader, formOrJson, htmlPage, NoQuery, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
-
-const Next = Type.String({ description: "For browsers: where a good login leads to" });
+import {
+	deviceHeader,
+	formOrJson,
+	htmlPage,
+	NoQuery,
+	nextField,
+	refusals,
+	sentOn,
+	TokenAnswer,
+} from "../src/schemas.ts";
 
 const Login = Type.Object(
 	{
@@ -22,7 +29,7 @@ const Login = Type.Object(
 					"Where the tokens go: into the answer, or into cookies where TOKEN_LOCATIONS has them; cookies where it has nothing else",
 			}),
 		),
-		next: Type.Optional(Next),
+		...nextField,
 	},
 	{ additionalProperties: false },
 );
@@ -86,13 +93,13 @@ export default async function login(app: App) {
 		schema: {
 			...htmlPage,
 			summary: "The form to log in",
-			querystring: Type.Object({ next: Type.Optional(Next) }, { additionalProperties: false }),
+			querystring: Type.Object(nextField, { additionalProperties: false }),
 		},
 		handler: async (request, reply) => {
 			const next = redirectTarget(request.query.next, redirectHosts);
 			const visitor = await request.findVisitor();
-			// Whose access cookie has ended would come back from `next` at once: the start page can renew it.
-			if (visitor) return reply.sendPage(seeOther(visitor.away ? "/" : next));
+			// Whose access cookie has ended would come back from `next` at once: the start page renews it, and then leads there.
+			if (visitor) return reply.sendPage(seeOther(visitor.accessEnded ? `/?${new URLSearchParams({ next })}` : next));
 			const language = languageOf(request.headers["accept-language"]);
 			return reply.sendPage(loginPage({ language, next, formTargets: redirectHosts }));
 		},

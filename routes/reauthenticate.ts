@@ -38,8 +38,7 @@ export default async function reauthenticate(app: App) {
 				throw new errors.INVALID_TOKEN({ cause: new Error("its session or its account has ended meanwhile") });
 			const access = await app.makeAccessToken({ user, session, fresh: true });
 			securityEvents.record({ event: "reauthentication", user: id, session: sessionId }, request);
-			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
-			return reply.giveTokens({ access, session, refresh: false, delivery });
+			return reply.giveTokens({ access, session, refresh: false });
 		},
 	});
 }

@@ -4,7 +4,17 @@ import type { App } from "../src/app.ts";
 import { errors } from "../src/errors.ts";
 import { seeOther, wantsPage } from "../src/pages/page.ts";
 import { actionRefusal } from "../src/pages/refusals.ts";
-import { csrfField, formOrJson, NoQuery, optionalBody, refusals, sentOn, TokenAnswer } from "../src/schemas.ts";
+import { redirectTarget } from "../src/redirects.ts";
+import {
+	csrfField,
+	formOrJson,
+	NoQuery,
+	nextField,
+	optionalBody,
+	refusals,
+	sentOn,
+	TokenAnswer,
+} from "../src/schemas.ts";
 
 export default async function refreshRoute(app: App) {
 	const { config, refresh, securityEvents } = app.services;
@@ -17,7 +27,7 @@ export default async function refreshRoute(app: App) {
 			tags: ["login"],
 			consumes: formOrJson,
 			querystring: NoQuery,
-			body: optionalBody({ refresh_token: Type.Optional(Type.String()), ...csrfField }),
+			body: optionalBody({ refresh_token: Type.Optional(Type.String()), ...csrfField, ...nextField }),
 			response: {
 				200: TokenAnswer,
 				...sentOn,
@@ -34,9 +44,9 @@ export default async function refreshRoute(app: App) {
 				return made;
 			});
 			securityEvents.record({ event: "refresh", user: session.userId, session: session.id }, request);
-			const delivery = request.tokenLocation === "cookie" ? "cookie" : "body";
-			const answer = reply.giveTokens({ access, session, refresh: true, delivery });
-			return delivery === "cookie" && wantsPage(request.headers) ? reply.sendPage(seeOther("/")) : answer;
+			const answer = reply.giveTokens({ access, session, refresh: true });
+			const byPage = request.tokenLocation === "cookie" && wantsPage(request.headers);
+			return byPage ? reply.sendPage(seeOther(redirectTarget(request.body?.next, config.redirectHosts))) : answer;
 		},
 	});
 }

@@ -95,7 +95,7 @@ export const catalogue = {
 	},
 	CROSS_ORIGIN_REFUSED: {
 		statusCode: 403,
-		message: "Requests from another origin are refused",
+		message: "Requests from another origin, or with a cookie and no origin, are refused",
 		doc: "The Sec-Fetch-Site or Origin header says that a page of another site sent the request; or neither came with a cookie that is to authorise it.",
 	},
 	CSRF_TOKEN_REQUIRED: {

@@ -27,6 +27,13 @@ export const optionalBody = <Fields extends TProperties>(fields: Fields) =>
 export const isOptionalBody = ({ anyOf = [] }: TSchema): boolean =>
 	(anyOf as TSchema[]).some(({ type }) => type === "null");
 
+/** Where a page leads to afterwards. Anybody may have written it: only `redirectTarget` says where that is. */
+export const nextField = {
+	next: Type.Optional(
+		Type.String({ description: "For browsers: where it leads to, a path of this origin or an allowed host" }),
+	),
+};
+
 /** A route that answers a page for people. */
 export const htmlPage = {
 	tags: ["pages"],

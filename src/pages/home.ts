@@ -3,7 +3,7 @@ import type { Session } from "../sessions/sessions.ts";
 import { deviceName } from "./device.ts";
 import { type Html, html } from "./html.ts";
 import { type Page, page } from "./page.ts";
-import { type Language, type Texts, texts } from "./texts.ts";
+import { type Language, texts } from "./texts.ts";
 
 /** Sessions that the page shows: more than a person looks through, few enough to be written at once. */
 const mostShown = 100;
@@ -13,7 +13,9 @@ const mostShown = 100;
  *
  * @param sessions the last used first; where there are too many the rest is counted.
  * @param csrfToken the double-submit value, for the hidden fields.
- * @param away the access cookie has ended: sessions are shown, and can be ended after the cookies were renewed.
+ * @param accessEnded the access cookie has ended: sessions are shown, and can be ended after the cookies were renewed.
+ * @param next where that leads to.
+ * @param formTargets the hosts that it may be on.
  * @param now epoch seconds.
  */
 export function homePage({
@@ -22,7 +24,9 @@ export function homePage({
 	sessions,
 	currentId,
 	csrfToken,
-	away,
+	accessEnded,
+	next,
+	formTargets,
 	now,
 }: {
 	language: Language;
@@ -30,12 +34,16 @@ export function homePage({
 	sessions: readonly Session[];
 	currentId: string;
 	csrfToken: string;
-	away: boolean;
+	accessEnded: boolean;
+	next: string;
+	formTargets: readonly string[];
 	now: number;
 }): Page {
 	const words = texts[language];
 	const post = (action: string, button: Html) =>
 		html`<form method="post" action="${action}"><input type="hidden" name="csrf_token" value="${csrfToken}">${button}</form>`;
+	const hiddenNext = html`<input type="hidden" name="next" value="${next}">`;
+	const renewal = html`<div class="renewal"><p>${words.accessEnded}</p>${post("/refresh", html`${hiddenNext}<button>${words.goOn}</button>`)}</div>`;
 	const time = (at: number, text: string) => html`<time datetime="${new Date(at * 1000).toISOString()}">${text}</time>`;
 
 	const row = (session: Session) => {
@@ -49,7 +57,7 @@ export function homePage({
 <p class="quiet">${words.lastUsed}: ${time(refreshedAt, ago(refreshedAt, now, language))} · ${address}</p>
 <p class="quiet">${words.begun}: ${time(createdAt, moment(createdAt, language))}</p>
 </div>
-${!isCurrent && !away && post(`/sessions/${id}/end`, end)}
+${!isCurrent && !accessEnded && post(`/sessions/${id}/end`, end)}
 </li>`;
 	};
 
@@ -61,9 +69,10 @@ ${!isCurrent && !away && post(`/sessions/${id}/end`, end)}
 		language,
 		title: username,
 		wide: true,
+		formTargets,
 		content: html`<p class="quiet account">${words.account}</p>
 <h1>${username}</h1>
-${away && renewal(words, post)}
+${accessEnded && renewal}
 <h2 id="sessions">${words.sessions}</h2>
 <ul class="sessions" aria-labelledby="sessions">
 ${shown.map(row)}
@@ -75,9 +84,6 @@ ${post("/logout/all", html`<button class="grave">${words.logoutAll}</button>`)}
 </div>`,
 	});
 }
-
-const renewal = (words: Texts, post: (action: string, button: Html) => Html): Html =>
-	html`<div class="away"><p>${words.away}</p>${post("/refresh", html`<button>${words.goOn}</button>`)}</div>`;
 
 const units = [
 	["day", 86_400],

@@ -85,8 +85,8 @@ button.grave { color: var(--danger); }
 form.login button { width: 100%; min-height: 3rem; margin-top: .25rem; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .problem { padding: .75rem .875rem; color: var(--danger); background: var(--dangerCard); border: 1px solid currentColor; border-radius: .625rem; }
-.away { display: flex; flex-wrap: wrap; gap: .75rem 1rem; align-items: center; justify-content: space-between; margin-top: 1.5rem; padding: .875rem; border: 1px solid var(--edge); border-radius: .625rem; }
-.away p { margin: 0; flex: 1 1 14rem; }
+.renewal { display: flex; flex-wrap: wrap; gap: .75rem 1rem; align-items: center; justify-content: space-between; margin-top: 1.5rem; padding: .875rem; border: 1px solid var(--edge); border-radius: .625rem; }
+.renewal p { margin: 0; flex: 1 1 14rem; }
 .quiet { color: var(--quiet); }
 .account { margin: 0; }
 .account + h1 { margin-bottom: 0; }

@@ -22,7 +22,7 @@ export interface Texts {
 	logout: string;
 	logoutAll: string;
 	/** The access token has ended, the session has not. */
-	away: string;
+	accessEnded: string;
 	goOn: string;
 	back: string;
 	deviceOn(browser: string, system: string): string;
@@ -45,7 +45,7 @@ const en: Texts = {
 	more: (count) => `And ${count} more, used longer ago. “Log out everywhere” ends them too.`,
 	logout: "Log out",
 	logoutAll: "Log out everywhere",
-	away: "You were away for a while. Continue to manage your sessions.",
+	accessEnded: "You were away for a while. Continue to manage your sessions.",
 	goOn: "Continue",
 	back: "Back to the start",
 	deviceOn: (browser, system) => `${browser} on ${system}`,
@@ -82,7 +82,7 @@ const ko: Texts = {
 		`이보다 오래전에 사용된 기기가 ${count}대 더 있습니다. ‘모든 기기에서 로그아웃’하면 함께 종료됩니다.`,
 	logout: "로그아웃",
 	logoutAll: "모든 기기에서 로그아웃",
-	away: "한동안 자리를 비우셨습니다. 계속하면 기기를 관리할 수 있습니다.",
+	accessEnded: "한동안 자리를 비우셨습니다. 계속하면 기기를 관리할 수 있습니다.",
 	goOn: "계속하기",
 	back: "처음으로 돌아가기",
 	deviceOn: (browser, system) => `${system}의 ${browser}`,

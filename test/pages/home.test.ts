@@ -16,10 +16,12 @@ const open = async (t: Parameters<typeof testApp>[0]) => {
 
 /** Presses a button: posts its form, with the value that stands in the page. */
 async function press(jar: Jar, page: string, action: string, headers: Record<string, string> = {}) {
-	const form = new RegExp(`action="${action}"><input type="hidden" name="csrf_token" value="([\\w-]+)">`).exec(page);
-	if (!form?.[1]) throw new Error(`no form for ${action}`);
+	const form = page.split(`action="${action}">`)[1]?.split("</form>")[0];
+	if (form === undefined) throw new Error(`no form for ${action}`);
+	const hidden = [...form.matchAll(/<input type="hidden" name="(\w+)" value="([^"]*)">/g)];
+	const fields = Object.fromEntries(hidden.map(([, name, value]) => [name ?? "", value ?? ""]));
 	const sent = { ...sameOrigin, accept, ...headers };
-	return jar.take(await jar.send(action, { fields: { csrf_token: form[1] }, headers: sent }));
+	return jar.take(await jar.send(action, { fields, headers: sent }));
 }
 
 const home = async (jar: Jar) => (await jar.get("/", pages)).body;
@@ -172,9 +174,11 @@ t.test(
 			}
 		}
 		t.equal(await generationOf(house, jar), 0, "read only");
-		t.equal((await jar.get("/login?next=/me", pages)).headers.location, "/", "no circle between a page and the login");
-		const renewed = await press(jar, await home(jar), "/refresh");
-		t.match(renewed, { statusCode: 303, headers: { location: "/" } });
+		const way = String((await jar.get("/login?next=%2Fme%3Fa%3D1", pages)).headers.location);
+		t.equal(way, "/?next=%2Fme%3Fa%3D1", "no circle between a page and the login, and the way is kept");
+		t.match((await jar.get("/?next=https://evil.example/", pages)).body, 'name="next" value="/"', "W03");
+		const renewed = await press(jar, (await jar.get(way, pages)).body, "/refresh");
+		t.match(renewed, { statusCode: 303, headers: { location: "/me?a=1" } });
 		t.equal(renewed.body, "");
 		t.equal(await generationOf(house, jar), 1);
 		t.match(await home(jar), /\/end"/);
