@@ -170,7 +170,7 @@ t.test("a good login sets the cookies and goes on; programs get JSON as ever", a
 	t.equal(answer.headers.location, "/");
 	t.equal(answer.body, "");
 	t.equal(answer.headers["cache-control"], "no-store");
-	t.equal(setCookies(answer).length, 3);
+	t.equal(setCookies(answer).length, 4);
 	t.equal((await jar.get("/login?next=/me", { accept })).headers.location, "/me", "who is logged in is sent on");
 	t.equal((await jar.get("/login", { accept })).headers.location, "/");
 
