@@ -11,11 +11,12 @@ import { refusals } from "./figures/refusals.ts";
 import { requestFigures } from "./figures/requests.ts";
 import { sessionFigures } from "./figures/sessions.ts";
 import { start } from "./figures/start.ts";
+import { wake } from "./figures/wake.ts";
 import { generator } from "./load.ts";
 import type { Row } from "./measure.ts";
 import { canPin } from "./processes.ts";
 
-const figures = [...requestFigures, ...sessionFigures, flood, refusals, start];
+const figures = [...requestFigures, ...sessionFigures, flood, refusals, start, wake];
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string" } } });
 const names = figures.map(({ name }) => name);
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds);

@@ -49,7 +49,8 @@ async function withStores<Result>(
 	}
 }
 
-async function newDatabase(server: string): Promise<string> {
+/** An empty database of its own on this server. */
+export async function newDatabase(server: string): Promise<string> {
 	const name = `bench_${randomBytes(8).toString("hex")}`;
 	const client = new pg.Client({ connectionString: server });
 	await client.connect();

@@ -7,6 +7,11 @@ import pg from "pg";
 import type { Listener, ListenOptions } from "./backend.ts";
 
 const channel = "gatehouse_changes";
+/**
+ * A notification waits for a lock of the whole server when it commits, where no statement_timeout counts any more. Given up
+ * by this side alone it would wait on in the server, and take a connection away with each attempt.
+ */
+const notify = `set local lock_timeout = 1000; notify ${channel}`;
 const connectMs = 1000;
 const answerMs = 2000;
 /** How often the connection is asked for a sign of life: one that a network swallows stays open and silent for ever. */
@@ -27,7 +32,7 @@ export function createNotifier(pool: Pick<pg.Pool, "query">) {
 		await new Promise(setImmediate);
 		again = false;
 		// A failure is none of the caller's business: who was not woken polls.
-		await pool.query(`notify ${channel}`).catch(() => {});
+		await pool.query(notify).catch(() => {});
 		sending = again ? send() : undefined;
 	}
 
