@@ -9,7 +9,8 @@
  * something to be read: so every 256th request looks, too, how long the turn has taken until now.
  */
 import { totalmem } from "node:os";
-import { getHeapStatistics } from "node:v8";
+import { getHeapStatistics, setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import type { Log } from "./log.ts";
 
 /** When a route is refused: among the `first`, `never`, or with the rest. */
@@ -30,6 +31,8 @@ const sampleMs = 100;
 /** So many samples in a row raise the level. */
 const samplesToRise = 3;
 const requestsToLook = 256;
+/** How often garbage is collected while memory alone keeps the level up. */
+const collectMs = 5000;
 /** So long it has to be calm before the level falls: otherwise it would fall because of what it does, and rise again. */
 const calmMs = 3000;
 
@@ -51,6 +54,7 @@ export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: (
 	let timer: NodeJS.Timeout | undefined;
 	let closed = false;
 	let requests = 0;
+	let lastCollectedMs = Number.NEGATIVE_INFINITY;
 	let lastSampleMs = performance.now();
 	const shed = { first: 0, rest: 0, connections: 0 };
 
@@ -77,6 +81,11 @@ export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: (
 			void look().then((load) => {
 				lastSampleMs = performance.now();
 				note(load, lastSampleMs);
+				const onlyMemory = level > 0 && load.turnMs < limits.calm.turnMs && load.memory >= limits.calm.memory;
+				if (onlyMemory && lastSampleMs - lastCollectedMs > collectMs) {
+					lastCollectedMs = lastSampleMs;
+					collectGarbage();
+				}
 				if (!closed) schedule();
 			});
 		}, sampleMs).unref();
@@ -137,12 +146,24 @@ const constrained = process.constrainedMemory();
 export const containerBytes: number =
 	constrained > 0 && constrained < totalmem() ? constrained : Number.POSITIVE_INFINITY;
 
-/** The heap against V8's own limit, or the whole process against the container's. */
+/**
+ * What a flood leaves behind stays until somebody allocates: V8 has no other reason to look. Requests are refused, so
+ * nobody would, and the level would never fall.
+ */
+function collectGarbage(): void {
+	setFlagsFromString("--expose-gc");
+	(runInNewContext("gc") as () => void)();
+}
+
+/**
+ * The heap against V8's own limit, or the whole process against the container's: but for the part of the heap that is
+ * free, which is used before any more is asked for.
+ */
 function memoryUsed(): number {
-	const { used_heap_size, heap_size_limit } = getHeapStatistics();
+	const { total_heap_size, used_heap_size, heap_size_limit } = getHeapStatistics();
 	const heap = used_heap_size / heap_size_limit;
 	try {
-		return Math.max(heap, process.memoryUsage.rss() / containerBytes);
+		return Math.max(heap, (process.memoryUsage.rss() - (total_heap_size - used_heap_size)) / containerBytes);
 	} catch {
 		// Node reads a file for it, and there may be none left to open.
 		return heap;

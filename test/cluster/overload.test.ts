@@ -44,7 +44,7 @@ async function flood(perSecond: number, seconds: number, send: () => Promise<{ s
 t.test(
 	"Z15, R12, Z21, fault 18: ten times more logins than it can do: the rest is refused at once, and checking tokens goes on",
 	async (t) => {
-		const server = await startUnder(t, ["env"]);
+		const server = await startUnder(t, ["env"], { LOGIN_LIMITS: "off" });
 		const client = createClient();
 		t.teardown(client.close);
 		const token = await server.tokenFor("root");
@@ -98,7 +98,7 @@ t.test(
 			t.plan(0, "needs a control group for memory, and none can be made here");
 			return;
 		}
-		const server = await startUnder(t, group.enter);
+		const server = await startUnder(t, group.enter, { LOGIN_LIMITS: "off" });
 		const token = await server.tokenFor("root");
 		const client = createClient();
 		t.teardown(client.close);
@@ -107,7 +107,13 @@ t.test(
 
 		const program = fileURLToPath(new URL("support/attack.ts", import.meta.url));
 		const attack = start(t, "prlimit", ["--nofile=8192", process.execPath, program, server.url, "6000"], {});
-		const checks = await flood(5, full ? 60 : 15, () => client.send(`${server.url}/protected`, { token }));
+		// One at a time, over that connection.
+		const checks: Outcome[] = [];
+		const endMs = performance.now() + (full ? 60_000 : 15_000);
+		while (performance.now() < endMs) {
+			checks.push(...(await flood(5, 0.2, () => client.send(`${server.url}/protected`, { token }))));
+			await sleep(100);
+		}
 		attack.signal("SIGTERM");
 		const { stdout } = await attack.ended;
 		progress(
@@ -132,7 +138,7 @@ t.test(
 t.test(
 	"fault 19: bodies that are too deep, too long or have too many members are refused before they cost anything",
 	async (t) => {
-		const server = await startUnder(t, ["env"]);
+		const server = await startUnder(t, ["env"], { LOGIN_LIMITS: "off" });
 		const client = createClient();
 		t.teardown(client.close);
 		const token = await server.tokenFor("root");
@@ -175,7 +181,7 @@ t.test(
 t.test(
 	"fault 23: with both cores taken by others it is slower, and nothing fails; LIVE answers within a second",
 	async (t) => {
-		const server = await startUnder(t, ["env"]);
+		const server = await startUnder(t, ["env"], { LOGIN_LIMITS: "off" });
 		const client = createClient();
 		t.teardown(client.close);
 		const token = await server.tokenFor("root");
