@@ -75,6 +75,8 @@ async function main(): Promise<number> {
 		const environment = {
 			TEST_DATABASE_URL: postgres.url,
 			TEST_POSTGRES_PROGRAMS: postgres.programs,
+			// Of a test, in seconds; this runner has a limit for the file.
+			TAP_TIMEOUT: "3600",
 			NODE_COMPILE_CACHE: resolve(project, "node_modules/.cache/compiled"),
 		};
 		for (const file of files) {
