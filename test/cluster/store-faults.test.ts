@@ -8,7 +8,7 @@ import type { TokenPair } from "../support/process.ts";
 import { type Database, databaseFolder, databaseUser, startDatabase } from "./support/database.ts";
 import { createClient, type Sample, startLoad, summary } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
-import { addUsers, command, commonSettings, createReplica, startReplicas } from "./support/replicas.ts";
+import { addUsers, commonSettings, createReplica, startReplicas } from "./support/replicas.ts";
 import { progress, rounds } from "./support/rounds.ts";
 import { connectTo, queryAt } from "./support/sql.ts";
 
@@ -105,7 +105,7 @@ t.test(
 		t.teardown(() => watch.end());
 		for (let round = 1; round <= rounds(10); round++) {
 			const load = await Promise.all(
-				replicas.map((replica) => startLoad(replica.url, names, { perSecond: 60, sessions: 10 })),
+				replicas.map((replica) => startLoad(t, replica.url, names, { perSecond: 60, sessions: 10 })),
 			);
 			for (let turn = 0; turn < 30; turn++) {
 				const { rows } = await watch.query(
@@ -168,7 +168,7 @@ t.test(
 t.test("fault 6: a backend that is killed costs what was under way, and no replica ends", async (t) => {
 	const database = await startDatabase(t);
 	const replicas = await startReplicas(t, database.url, { count: 2 });
-	const load = await startLoad(replicas[0]?.url ?? "", await addUsers(database, 10), { perSecond: 100 });
+	const load = await startLoad(t, replicas[0]?.url ?? "", await addUsers(database, 10), { perSecond: 100 });
 	const kills = rounds(20);
 	for (let turn = 0; turn < kills; turn++) {
 		await sleep(1500);
@@ -259,31 +259,6 @@ t.test(
 		t.ok((await until(async () => (await left()) === 0, 20_000)) < 20_000, "nobody is connected to the old one");
 	},
 );
-
-t.test("Z29: three replicas do each chore of the store once in its time", async (t) => {
-	const database = await startDatabase(t);
-	await command(t, database.url, ["migrate"]);
-	await database.query(`
-		create table done (name text, at timestamptz default clock_timestamp());
-		create function note() returns trigger language plpgsql as $$ begin
-			insert into done (name) values (new.name); return new; end $$;
-		create trigger note after insert or update on chores for each row execute function note();
-	`);
-	await startReplicas(t, database.url);
-	const began = performance.now();
-	const seconds = rounds(3) > 1 ? 150 : 65;
-	await sleep(seconds * 1000);
-	const counts = await database.query("select name, count(*)::int as n from done group by name order by name");
-	const passed = (performance.now() - began) / 1000;
-	const count = (name: string) => Number(counts.find((row) => row.name === name)?.n ?? 0);
-	t.ok(
-		count("signing keys") >= passed / 5 / 2.5 && count("signing keys") <= passed / 5 + 2,
-		`signing keys: ${count("signing keys")}`,
-	);
-	for (const name of ["sessions", "revocations", "security events"])
-		t.ok(count(name) >= 1 && count(name) <= Math.ceil(passed / 60) + 1, `${name}: ${count(name)}`);
-	progress(counts.map(({ name, n }) => `${name} ${n}`).join(", "));
-});
 
 /** The files of a server that runs, as a base backup has them: PostgreSQL recovers them to the moment of the copy. */
 async function copyOf(t: Test, { data, url }: Database): Promise<string> {
