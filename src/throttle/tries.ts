@@ -9,6 +9,11 @@ import type { Store } from "../store/store.ts";
 
 /** The longest delay between two tries, in seconds. */
 const longestDelay = 900;
+/**
+ * A time that lies further ahead than any try can bring it, and so many seconds more, is from before the clock was set
+ * back: it counts for nothing, or nobody could log in until that time came again.
+ */
+const clockMargin = 60;
 /** Rows that one statement deletes: few enough that nobody waits for it. */
 const step = 500;
 
@@ -61,7 +66,9 @@ export function createTries({ store }: { store: Store }) {
 			const now = store.nowExpression();
 			const of = (part: (limit: Limit) => number) => perBucket(buckets, part);
 			const each = of(({ forgetSeconds }) => forgetSeconds);
-			const next = sql<number>`case when login_tries.forgotten_at > ${now} then login_tries.forgotten_at else ${now} end + ${each}`;
+			const furthest = of(({ most, forgetSeconds }) => most * forgetSeconds + clockMargin);
+			const isAhead = sql<boolean>`login_tries.forgotten_at > ${now} and login_tries.forgotten_at <= ${now} + ${furthest}`;
+			const next = sql<number>`case when ${isAhead} then login_tries.forgotten_at else ${now} end + ${each}`;
 			// A cast, because SQLite takes a number from outside for a fraction.
 			const remembered = sql<number>`cast((${next} - ${now} + ${each} - 1) / ${each} as integer)`;
 			const free = of((limit) => limit.free);
@@ -82,11 +89,12 @@ export function createTries({ store }: { store: Store }) {
 					conflict
 						.column("bucket")
 						.doUpdateSet({ forgotten_at: next, retry_at: sql<number>`${now} + ${delay}` })
-						.where("login_tries.retry_at", "<=", now)
 						.where(
-							"login_tries.forgotten_at",
-							"<=",
-							sql<number>`${now} + ${of(({ most, forgetSeconds }) => (most - 1) * forgetSeconds)}`,
+							sql<boolean>`(login_tries.retry_at <= ${now} or login_tries.retry_at > ${now} + ${sql.lit(longestDelay + clockMargin)})`,
+						)
+						.where(
+							sql<boolean>`(login_tries.forgotten_at <= ${now} + ${of(({ most, forgetSeconds }) => (most - 1) * forgetSeconds)}
+								or login_tries.forgotten_at > ${now} + ${furthest})`,
 						),
 				)
 				.returning(["bucket", sql<number>`retry_at - ${now}`.as("wait")])
@@ -137,7 +145,13 @@ export function createTries({ store }: { store: Store }) {
 /** In how many seconds a row lets a try through; 0 where it does now. */
 export function waitSeconds(row: Row | undefined, { most, forgetSeconds }: Limit, now: number): number {
 	if (!row) return 0;
-	return Math.max(0, row.retry_at - now, row.forgotten_at - (most - 1) * forgetSeconds - now);
+	const delay = row.retry_at - now;
+	const ahead = row.forgotten_at - now;
+	return Math.max(
+		0,
+		delay > longestDelay + clockMargin ? 0 : delay,
+		ahead > most * forgetSeconds + clockMargin ? 0 : ahead - (most - 1) * forgetSeconds,
+	);
 }
 
 /** After so many doublings of the first delay it is the longest one. */
