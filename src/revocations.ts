@@ -40,7 +40,7 @@ export function createRevocations({ store }: { store: Store }) {
 		// A store that was restored from a backup counts on from an earlier version.
 		let after = { seq: version < seen ? 0 : seen, id: "" };
 		for (let more = true; more; ) {
-			const rows = await store.db
+			const rows = await store.following
 				.selectFrom("revocations")
 				.select(["id", "ends_at", "seq"])
 				.where(({ eb, refTuple, tuple }) => eb(refTuple("seq", "id"), ">", tuple(after.seq, after.id)))
@@ -52,7 +52,11 @@ export function createRevocations({ store }: { store: Store }) {
 			after = rows.at(-1) ?? after;
 			more = rows.length === page;
 		}
-		const cutoff = await store.db.selectFrom("cutoffs").select("at").where("name", "=", "issued").executeTakeFirst();
+		const cutoff = await store.following
+			.selectFrom("cutoffs")
+			.select("at")
+			.where("name", "=", "issued")
+			.executeTakeFirst();
 		issuedBefore = Math.max(issuedBefore, cutoff?.at ?? 0);
 		seen = version;
 	}
@@ -94,12 +98,17 @@ export function createRevocations({ store }: { store: Store }) {
 
 		/** Reads the disabled and deleted accounts. */
 		async loadAccounts(): Promise<void> {
-			const since = (await store.now()) - longestTokenSeconds - clockMarginSeconds;
-			const rows = await store.db
+			const seconds = longestTokenSeconds + clockMarginSeconds;
+			const rows = await store.following
 				.selectFrom("users")
 				.select("id")
-				.where("disabled_at", ">=", since)
-				.union(store.db.selectFrom("deleted_users").select("id").where("deleted_at", ">=", since))
+				.where((row) => row("disabled_at", ">=", row(store.nowExpression(), "-", seconds)))
+				.union((row) =>
+					row
+						.selectFrom("deleted_users")
+						.select("id")
+						.where((row) => row("deleted_at", ">=", row(store.nowExpression(), "-", seconds))),
+				)
 				.execute();
 			accounts = new Set(rows.map(({ id }) => id));
 		},

@@ -28,7 +28,7 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 		 * does not open, is left out and told to `onBad`: at the start that ends the process, later the other keys go on.
 		 */
 		async load(onBad: (kid: string, error: unknown) => void): Promise<void> {
-			const rows = await store.db
+			const rows = await store.following
 				.selectFrom("signing_keys")
 				.select(["kid", "algorithm", "state", "private_key_sealed"])
 				.where("state", "!=", "gone")

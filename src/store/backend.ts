@@ -26,8 +26,12 @@ export interface Backend {
 	readonly kind: StoreKind;
 	/** The setting that says where it is, for the error that a person reads when it cannot be opened. */
 	readonly setting: "DATA_DIR" | "DATABASE_URL";
-	/** Connections of their own, on which a statement fails with STORE_UNAVAILABLE after `patienceMs`. */
-	dialect(patienceMs: number): Dialect;
+	/**
+	 * Connections of their own, on which a statement fails with STORE_UNAVAILABLE after `patienceMs`.
+	 *
+	 * @param purpose `following`: see `Store.following`.
+	 */
+	dialect(patienceMs: number, purpose?: "requests" | "following"): Dialect;
 	/**
 	 * Asks the first question of all, and whether this service can do with what answers.
 	 *

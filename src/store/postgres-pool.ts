@@ -32,6 +32,9 @@ export type PostgresPools = ReturnType<typeof createPostgresPools>;
 export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 	let size = connectionsAtFirst;
 	const pools: pg.Pool[] = [];
+	/** The pool of one connection, beside which the others have the rest. */
+	let following: pg.Pool | undefined;
+	const limitOf = (pool: pg.Pool) => (pool === following ? 1 : size - 1);
 	/** Connections that were made in an earlier era are not used again. */
 	let era = 0;
 	const eras = new WeakMap<pg.PoolClient, number>();
@@ -50,7 +53,7 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 				if (!isTooSoon(error) || pool.totalCount === 0) throw error;
 				pool.options.max = pool.totalCount;
 				setTimeout(() => {
-					pool.options.max = size;
+					pool.options.max = limitOf(pool);
 				}, fullServerMs).unref();
 			}
 		}
@@ -67,9 +70,15 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 	}
 
 	return {
-		/** A pool as Kysely uses it, with our errors, and without connections that failed once. */
-		open(patienceMs: number): PostgresPool {
-			const pool = createPool(databaseUrl, patienceMs, size);
+		/**
+		 * A pool as Kysely uses it, with our errors, and without connections that failed once.
+		 *
+		 * @param purpose `following`: one connection that no request waits for. At most one pool is.
+		 */
+		open(patienceMs: number, purpose: "requests" | "following"): PostgresPool {
+			const pool = createPool(databaseUrl, patienceMs);
+			if (purpose === "following") following = pool;
+			pool.options.max = limitOf(pool);
 			pools.push(pool);
 			const notifier = createNotifier(pool);
 			const onAnnounced = notifies ? notifier.notify : () => {};
@@ -96,19 +105,18 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 		/** Uses no connection again that is open now: after a failover it may lead to a server that is not the one any more. */
 		renew,
 
-		/** Fits the pools to a server that allows so many connections in all; answers how many one pool may have. */
+		/** Fits the pools to a server that allows so many connections in all; answers how many they have together. */
 		setSize(serverConnections: number): number {
 			size = Math.max(connectionsAtFirst, Math.min(mostConnections, Math.floor(serverConnections * shareOfServer)));
-			for (const pool of pools) pool.options.max = size;
+			for (const pool of pools) pool.options.max = limitOf(pool);
 			return size;
 		},
 	};
 }
 
-function createPool(databaseUrl: string, patienceMs: number, max: number): pg.Pool {
+function createPool(databaseUrl: string, patienceMs: number): pg.Pool {
 	const pool = new pg.Pool({
 		connectionString: databaseUrl,
-		max,
 		keepAlive: true,
 		connectionTimeoutMillis: connectMs,
 		query_timeout: patienceMs,

@@ -24,7 +24,7 @@ export function createPostgresBackend({
 	return {
 		kind: "postgres",
 		setting: "DATABASE_URL",
-		dialect: (patienceMs) => new Dialect({ pool: pools.open(patienceMs) }),
+		dialect: (patienceMs, purpose = "requests") => new Dialect({ pool: pools.open(patienceMs, purpose) }),
 		async examine(db) {
 			const { rows } = await sql<Examined>`select
 				current_setting('max_connections')::int as connections,

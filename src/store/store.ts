@@ -22,6 +22,11 @@ const PATIENCE_MS = 1900;
 export interface Store {
 	readonly kind: StoreKind;
 	readonly db: Kysely<Schema>;
+	/**
+	 * For what a replica has to hear of in time, such as revocations: on PostgreSQL a connection of its own, so that no flood
+	 * of requests and no lock on their tables keeps it waiting. Not for transactions.
+	 */
+	readonly following: Kysely<Schema>;
 	/** Epoch seconds that replicas may compare: PostgreSQL's clock, the injected clock with SQLite. */
 	now(): Promise<number>;
 	/** The same inside a statement, so that asking for the time costs no question of its own. */
@@ -96,6 +101,9 @@ export async function openStore({
 			? (await import("./sqlite.ts")).createSqliteBackend({ dataDir, clock })
 			: (await import("./postgres.ts")).createPostgresBackend({ databaseUrl, databaseListenUrl });
 	const db = new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS) });
+	// SQLite has one connection, which callers use in turn.
+	const following =
+		backend.kind === "sqlite" ? db : new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS, "following") });
 	try {
 		await untilAdmitted(() => backend.examine(db));
 	} catch (error) {
@@ -106,6 +114,7 @@ export async function openStore({
 	return {
 		kind: backend.kind,
 		db,
+		following,
 		async now() {
 			const { rows } = await sql<{ now: number }>`select ${backend.nowExpression()} as now`.execute(db);
 			return (rows[0] as { now: number }).now;
@@ -127,14 +136,14 @@ export async function openStore({
 			return row.version;
 		},
 		async versions() {
-			const rows = await db.selectFrom("changes").select(["topic", "version"]).execute();
+			const rows = await following.selectFrom("changes").select(["topic", "version"]).execute();
 			return Object.fromEntries(rows.map(({ topic, version }) => [topic, version])) as Record<ChangeTopic, number>;
 		},
 		async news() {
 			const now = backend.nowMsExpression().as("nowMs");
 			const readOnly = backend.readOnlyExpression().as("readOnly");
 			const columns = ["topic", "version", "announced_ms as announcedMs", now, readOnly] as const;
-			const rows = await db.selectFrom("changes").select(columns).execute();
+			const rows = await following.selectFrom("changes").select(columns).execute();
 			// After a failover the old server may still answer, and nothing that it says is news: ask over other connections.
 			if (rows[0]?.readOnly) {
 				backend.renew();
@@ -147,7 +156,10 @@ export async function openStore({
 		},
 		listen: (options) => backend.listen(options),
 		backup: (file) => backend.backup(file),
-		close: () => db.destroy(),
+		async close() {
+			await db.destroy();
+			if (following !== db) await following.destroy();
+		},
 	};
 }
 

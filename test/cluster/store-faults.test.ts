@@ -43,11 +43,12 @@ t.test(
 	"Z09, fault 11: when every connection waits for a lock, requests end in time, and what needs no store goes on",
 	async (t) => {
 		const database = await startDatabase(t);
-		const [replica] = await startReplicas(t, database.url, { count: 1 });
-		if (!replica) throw new Error("no replica");
+		const [replica, other] = await startReplicas(t, database.url, { count: 2 });
+		if (!replica || !other) throw new Error("two replicas");
 		const { url } = replica;
 		const client = open(t);
 		const { access_token: token, refresh_token } = await client.login(url, "root");
+		const { access_token: spare } = await client.login(url, "root");
 		const holders = await Promise.all(Array.from({ length: 20 }, () => connectTo(database.url)));
 		t.teardown(() => Promise.all(holders.map((holder) => holder.end())));
 		const [first, ...others] = holders;
@@ -61,6 +62,13 @@ t.test(
 			const answer = await client.send(`${url}${index % 2 ? "/login" : "/refresh"}`, sent);
 			return { answer, tookMs: performance.now() - began };
 		});
+		// What another replica revokes meanwhile is heard here, although every connection for requests is taken.
+		const revoked = (async () => {
+			await sleep(500);
+			const { status } = await client.send(`${other.url}/revoke`, { token: spare, fields: { token: spare } });
+			t.equal(status, 200);
+			return until(async () => (await client.send(`${url}/protected`, { token: spare })).status === 401);
+		})();
 		const quick: number[] = [];
 		while (performance.now() - began < 2000) {
 			for (const path of ["/livez", "/.well-known/jwks.json", "/protected"]) {
@@ -71,6 +79,8 @@ t.test(
 			}
 			await sleep(20);
 		}
+		const revokedMs = await revoked;
+		t.ok(revokedMs < 1000, `refused ${revokedMs.toFixed(0)} ms after it was revoked elsewhere`);
 		const answers = await Promise.all(slow);
 		t.same([...new Set(answers.map(({ answer }) => answer.status))], [503]);
 		t.ok(
