@@ -26,8 +26,8 @@ declare module "fastify" {
 	interface FastifyReply {
 		/** Sets the token cookies and the double-submit value beside them. */
 		setTokenCookies(values: Partial<Record<CookieKind, CookieValue>>): FastifyReply;
-		/** Takes all of them back but the device's, which is for the next login. */
-		clearTokenCookies(): FastifyReply;
+		/** Takes all of them back; the device's, which is for the next login, only where it is void from now on. */
+		clearTokenCookies(also?: { device: boolean }): FastifyReply;
 	}
 }
 
@@ -63,9 +63,10 @@ export default fp(
 			return this;
 		});
 
-		app.decorateReply("clearTokenCookies", function (this: FastifyReply) {
+		app.decorateReply("clearTokenCookies", function (this: FastifyReply, { device } = { device: false }) {
 			for (const kind of kinds)
-				if (kind !== "device") for (const name of partNames[kind]) this.clearCookie(name, cookieAttributes[kind]);
+				if (kind !== "device" || device)
+					for (const name of partNames[kind]) this.clearCookie(name, cookieAttributes[kind]);
 			return this;
 		});
 	},

@@ -33,7 +33,7 @@ export default async function logout(app: App) {
 		const { principal, tokenLocation, headers } = request;
 		securityEvents.record({ event, user: principal.id, session: principal.sessionId }, request);
 		if (tokenLocation === "cookie") {
-			reply.clearTokenCookies();
+			reply.clearTokenCookies({ device: event === "logout_everywhere" });
 			if (wantsPage(headers)) return reply.sendPage(seeOther("/login"));
 		}
 		return reply.code(204).send(null);

@@ -95,7 +95,8 @@ export function createLimits({
 		if (wait > 0) throw tooMany(wait);
 		const counted = await tries.take(both);
 		if (counted.size < both.length) {
-			await tries.giveBack(both.filter(({ key: row }) => counted.has(row)));
+			const partly = both.filter(({ key: row }) => counted.has(row));
+			if (partly.length > 0) await tries.giveBack(partly);
 			throw tooMany(await look());
 		}
 		const { origin, userId } = guess;

@@ -72,23 +72,23 @@ export function createTries({ store }: { store: Store }) {
 			// A cast, because SQLite takes a number from outside for a fraction.
 			const remembered = sql<number>`cast((${next} - ${now} + ${each} - 1) / ${each} as integer)`;
 			const free = of((limit) => limit.free);
-			const delay = sql<number>`case when ${remembered} < ${free} then 0
-				when ${remembered} >= ${free} + ${of(doublings)} then ${sql.lit(longestDelay)}
-				else ${of(({ firstDelay }) => firstDelay)} << (${remembered} - ${free}) end`;
+			const retry = sql<number>`case when ${remembered} < ${free} then 0
+				when ${remembered} >= ${free} + ${of(doublings)} then ${now} + ${sql.lit(longestDelay)}
+				else ${now} + (${of(({ firstDelay }) => firstDelay)} << (${remembered} - ${free})) end`;
 			const counted = await store.db
 				.insertInto("login_tries")
 				.values(
 					buckets.map(({ key, limit }) => ({
 						bucket: key,
 						forgotten_at: sql<number>`${now} + ${sql.lit(limit.forgetSeconds)}`,
-						retry_at: sql<number>`${now} + ${sql.lit(limit.free > 1 ? 0 : limit.firstDelay)}`,
+						retry_at: limit.free > 1 ? 0 : sql<number>`${now} + ${sql.lit(limit.firstDelay)}`,
 						marks: 0,
 					})),
 				)
 				.onConflict((conflict) =>
 					conflict
 						.column("bucket")
-						.doUpdateSet({ forgotten_at: next, retry_at: sql<number>`${now} + ${delay}` })
+						.doUpdateSet({ forgotten_at: next, retry_at: retry })
 						.where(
 							sql<boolean>`(login_tries.retry_at <= ${now} or login_tries.retry_at > ${now} + ${sql.lit(longestDelay + clockMargin)})`,
 						)

@@ -246,10 +246,11 @@ t.test("C24 to C29, K1, K2: the cookies, with attributes that no setting weakens
 		"HttpOnly; Max-Age=900; Path=/; SameSite=Lax; Secure",
 		"HttpOnly; Max-Age=2592000; Path=/; SameSite=Strict; Secure",
 		"Max-Age=2592000; Path=/; SameSite=Strict; Secure",
+		"HttpOnly; Max-Age=15552000; Path=/; SameSite=Strict; Secure",
 	]);
 	t.match(
 		set.map((one) => one.split("=", 1)[0]),
-		["__Host-access", "__Host-refresh", "__Host-csrf"].filter(Boolean),
+		["__Host-access", "__Host-refresh", "__Host-csrf", "__Host-device"].filter(Boolean),
 	);
 });
 

@@ -54,6 +54,9 @@ t.test("every command answers in text, and with --json in one JSON document", as
 	t.match(await json("user list"), [{ username: "eve", disabled: true }, { disabled: false }]);
 	t.match(await json("user disable eve"), { disabled: true }, "a second time changes nothing");
 	t.match(await json("user enable eve"), { username: "eve", disabled: false });
+	t.match(await cli("user unlock EVE"), { code: 0, stdout: "all wrong tries on eve are forgotten\n" });
+	t.match(await json("user unlock eve"), { username: "eve", id: /^[\w-]{22}$/ });
+	t.match(await cli("user unlock nobody"), { code: 1, stderr: "gatehouse: No account has this username\n" });
 	t.same(await cli("user password eve --password-stdin", "velvet anchor parabola 3141"), {
 		code: 0,
 		stdout: "eve has a new password\n",

@@ -1,28 +1,10 @@
 /** Guessing, through the front door: what is limited, and that a limit says nothing of the account. Rows R01, R02, R05, R08 to R11. */
 import { sql } from "kysely";
-import t, { type Test } from "tap";
-import { form, goodPassword, type TestApp, type TestAppOptions, testApp } from "../support/app.ts";
+import t from "tap";
+import { form, goodPassword, type TestApp } from "../support/app.ts";
+import { from, limited, spent } from "../support/guesses.ts";
 import { visible } from "../support/login.ts";
 import { onEachStore } from "../support/stores.ts";
-
-const limited = (t: Test, options: TestAppOptions = {}) =>
-	testApp(t, { ...options, settings: { LOGIN_LIMITS: "on", TRUST_PROXY: "127.0.0.1", ...options.settings } });
-
-/** Posts the form from an address, as the proxy in front would pass it on. */
-const from = ({ app }: TestApp, address: string, username: string, password = "wrong password", device?: string) =>
-	app.inject({
-		method: "POST",
-		url: "/login",
-		payload: form({ username, password }).payload,
-		headers: {
-			...form({}).headers,
-			"x-forwarded-for": address,
-			...(device === undefined ? {} : { "x-device-token": device }),
-		},
-	});
-
-/** Hashes compared so far. */
-const spent = ({ services }: TestApp): number => services.passwords.stats().work.verify;
 
 /** Guesses as fast as Retry-After lets, each time from another network and with another password, for so many seconds. */
 async function guessFor(house: TestApp, username: string, seconds: number) {

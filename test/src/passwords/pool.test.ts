@@ -37,6 +37,23 @@ for (const threads of [1, 2])
 		t.match(await verify(), { value: false }, "later there is room again");
 	});
 
+t.test("what goes first has room where others have none, and overtakes them", async (t) => {
+	const { pool, verify } = testPool(t, 1, 0.35);
+	const order: string[] = [];
+	const ask = (who: string, first = false) =>
+		pool
+			.run("verify", { input: "wrong", stored: undefined, cost: 10 }, 1, undefined, first)
+			.then(() => order.push(who));
+	const answers = [ask("running"), ask("one"), ask("two"), ask("three")];
+	await t.rejects(verify(), busy, "strangers have filled the queue");
+	pool.assertRoom(true);
+	t.throws(() => pool.assertRoom(), busy);
+	answers.push(ask("known one", true), ask("known two", true), ask("known three", true));
+	await t.rejects(ask("known four", true), busy, "it is bounded all the same");
+	await Promise.all(answers);
+	t.same(order, ["running", "known one", "known two", "known three", "one", "two", "three"]);
+});
+
 t.test("a dearer hash takes the room of several", async (t) => {
 	const { verify } = testPool(t, 1, 0.35);
 	const first = verify(4);

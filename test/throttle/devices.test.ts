@@ -1,0 +1,223 @@
+/** Known devices: tries of their own, so that nobody locks the owner out, and nothing more than that. Row R07. */
+import t from "tap";
+import { form, goodPassword, type TestApp } from "../support/app.ts";
+import { burn, from, limited, spent } from "../support/guesses.ts";
+import { createJar, sameOrigin } from "../support/jar.ts";
+import { visible } from "../support/login.ts";
+import { post } from "../support/sessions.ts";
+import { onEachStore, openStoreLocation } from "../support/stores.ts";
+
+const nextPassword = "walnut harbour sixteen lanterns";
+const daySeconds = 86_400;
+
+/** Logs in and answers the device's token. */
+async function deviceOf(house: TestApp, username: string, device?: string): Promise<string> {
+	const answer = await from(house, "203.0.113.1", username, goodPassword, device);
+	return answer.json<{ device_token: string }>().device_token;
+}
+
+onEachStore((store) => {
+	t.test(
+		`R07 on ${store}: while strangers have used up the account's tries, its owner gets in from a known device`,
+		async (t) => {
+			const house = await limited(t, { store, settings: { LOGIN_ADDRESS_FAILURES: "10" } });
+			await house.addUser("ada");
+			const device = await deviceOf(house, "ada");
+			for (let count = 0; count < 40; count++)
+				await from(house, "203.0.113.1", count % 2 ? "ada" : `name${count}`, `wrong password ${count}`);
+			t.equal(
+				(await from(house, "203.0.113.1", "ada", goodPassword)).statusCode,
+				429,
+				"a device that nobody knows waits",
+			);
+			t.equal(
+				(await from(house, "203.0.113.1", "ada", goodPassword, device)).statusCode,
+				200,
+				"even from the guesser's address",
+			);
+			t.equal(
+				(await from(house, "203.0.113.1", "ada", "wrong password", device)).statusCode,
+				401,
+				"but not without the password",
+			);
+			t.equal((await from(house, "203.0.113.1", "ada", "", device)).statusCode, 400);
+		},
+	);
+});
+
+t.test("R07: ten thousand guesses lock nobody out, wherever they come from", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const device = await deviceOf(house, "ada");
+	const before = spent(house);
+	let slowest = 0;
+	for (let count = 0; count < 1000; count++) {
+		await from(house, `198.18.${count % 200}.1`, "ada", `wrong password ${count}`);
+		if (count % 100 === 0) t.equal((await from(house, "203.0.113.1", "ada", goodPassword, device)).statusCode, 200);
+		const wait = (await from(house, "203.0.113.2", "ada", goodPassword)).headers["retry-after"];
+		slowest = Math.max(slowest, Number(wait ?? 0));
+	}
+	t.ok(slowest <= 1728, "and without a known device the owner never has to wait longer than half an hour");
+	t.ok(spent(house) - before < 40, "for that few of them are compared");
+});
+
+t.test("a device has ten tries, of which one comes back each 2.4 hours, and each device has its own", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const [one, two] = [await deviceOf(house, "ada"), await deviceOf(house, "ada")];
+	t.not(one, two);
+	await burn(house, "ada");
+	const guess = async (device: string) =>
+		(await from(house, "203.0.113.1", "ada", "wrong password", device)).statusCode;
+	const guesses = async (device: string, count: number) => {
+		const statuses = [];
+		for (let turn = 0; turn < count; turn++) statuses.push(await guess(device));
+		return statuses.filter((status) => status === 401).length;
+	};
+	t.equal(await guesses(one, 12), 10, "then it is like any stranger");
+	t.equal((await from(house, "203.0.113.1", "ada", goodPassword, one)).statusCode, 429);
+	const again = await deviceOf(house, "ada", two);
+	t.equal(await guesses(two, 6), 6, "the other one has its own");
+	t.equal(await guesses(again, 12), 4, "which another login from it does not renew");
+	t.not(again, two, "although the token is a new one");
+	house.clock.advance(daySeconds / 10);
+	await burn(house, "ada");
+	t.equal(await guesses(one, 12), 1);
+});
+
+t.test("a device token is good for one account, 180 days, as it was made", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	await house.addUser("bob");
+	const device = await deviceOf(house, "ada");
+	const bobs = await deviceOf(house, "bob");
+	const opens = async (token: string) =>
+		(await from(house, "203.0.113.1", "ada", goodPassword, token)).statusCode === 200;
+	await burn(house, "ada");
+	t.equal(await opens(device), true);
+	const bytes = Buffer.from(device, "base64url");
+	for (let place = 0; place < bytes.length; place++) {
+		const altered = Buffer.from(bytes);
+		altered[place] = (altered[place] ?? 0) ^ 1;
+		if (await opens(altered.toString("base64url"))) t.fail(`a token with another byte ${place}`);
+	}
+	for (const other of [
+		bobs,
+		`${device}A`,
+		`${device}=`,
+		device.slice(0, -1),
+		"",
+		"x",
+		house.services.refresh.tokenOf({ id: "x" } as never),
+	])
+		t.equal(await opens(other), false, `not ${other.slice(0, 10)}`);
+	const known = await from(house, "203.0.113.1", "ada", goodPassword, "x");
+	const unknown = await from(house, "203.0.113.1", "ada", goodPassword);
+	t.same(visible(known), visible(unknown), "a bad token is no other answer than none");
+	house.clock.advance(180 * daySeconds - 2000);
+	await burn(house, "ada");
+	t.equal(await opens(device), false, "it has ended");
+});
+
+t.test("it is void after a new password and after a logout everywhere, but not after a logout", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const logIn = async (password: string, device?: string) => {
+		const answer = await from(house, "203.0.113.1", "ada", password, device);
+		return answer.json<{ access_token: string; device_token: string }>();
+	};
+	const gets = async (password: string, device: string) => {
+		await burn(house, "ada");
+		const { statusCode } = await from(house, "203.0.113.1", "ada", password, device);
+		const { id } = await house.services.users.getByName("ada");
+		await house.services.limits.unlock({ id, username: "ada" });
+		return statusCode;
+	};
+	const first = await logIn(goodPassword);
+	t.equal((await post(house, "/logout", {}, first.access_token)).statusCode, 204);
+	t.equal(await gets(goodPassword, first.device_token), 200, "after a logout");
+	const second = await logIn(goodPassword, first.device_token);
+	t.equal((await post(house, "/logout/all", {}, second.access_token)).statusCode, 204);
+	t.equal(await gets(goodPassword, second.device_token), 429, "after a logout everywhere");
+	const third = await logIn(goodPassword, second.device_token);
+	t.equal(await gets(goodPassword, third.device_token), 200);
+	const change = { current_password: goodPassword, new_password: nextPassword };
+	const later = await logIn(goodPassword, third.device_token);
+	t.equal((await post(house, "/password", change, later.access_token)).statusCode, 204);
+	t.equal(await gets(nextPassword, later.device_token), 429, "after a new password");
+	const fourth = await logIn(nextPassword);
+	t.equal(await gets(nextPassword, fourth.device_token), 200);
+	const { id } = await house.services.users.getByName("ada");
+	await house.services.credentials.reset(id, goodPassword);
+	t.equal(await gets(goodPassword, fourth.device_token), 429, "after an administrator has set one");
+});
+
+t.test("a token of SECRET_PREVIOUS is still good", async (t) => {
+	const location = await openStoreLocation(t, "sqlite");
+	const before = await limited(t, { location });
+	await before.addUser("ada");
+	const device = await deviceOf(before, "ada");
+	const [old, other] = ["dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX", "YW5vdGhlciBzZWNyZXQsIG5vdCB0aGUgb25lIGFib3Zl"];
+	const after = await limited(t, { location, clock: before.clock, settings: { SECRET: other, SECRET_PREVIOUS: old } });
+	await burn(after, "ada");
+	t.equal((await from(after, "203.0.113.1", "ada", goodPassword, device)).statusCode, 200);
+});
+
+t.test("a browser gets it as a cookie of its own, which a logout leaves", async (t) => {
+	const house = await limited(t, { settings: { TOKEN_LOCATIONS: "header,cookie" } });
+	await house.addUser("ada");
+	const jar = createJar(house);
+	const answer = await jar.login("ada");
+	t.notOk("device_token" in answer.json<object>(), "no script can read it");
+	const cookie = [answer.headers["set-cookie"]].flat().find((line) => line?.startsWith("__Host-device="));
+	t.match(cookie, /; Max-Age=15552000; Path=\/; HttpOnly; Secure; SameSite=Strict$/);
+	await burn(house, "ada");
+	t.equal((await house.login("ada")).statusCode, 429);
+	t.equal((await jar.login("ada")).statusCode, 200);
+	t.equal((await jar.post("/logout")).statusCode, 204);
+	t.same([...jar.cookies.keys()], ["__Host-device"]);
+	t.equal((await jar.login("ada")).statusCode, 200);
+});
+
+t.test("with cookies off a cookie counts for nothing", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const device = await deviceOf(house, "ada");
+	await burn(house, "ada");
+	const { payload, headers } = form({ username: "ada", password: goodPassword });
+	const cookie = `__Host-device=${device}`;
+	const answer = await house.app.inject({
+		method: "POST",
+		url: "/login",
+		payload,
+		headers: { ...headers, ...sameOrigin, cookie },
+	});
+	t.equal(answer.statusCode, 429);
+});
+
+t.test("R08: the other doors know devices too", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const answer = await from(house, "203.0.113.1", "ada", goodPassword);
+	const { access_token: token, device_token: device } = answer.json<{ access_token: string; device_token: string }>();
+	await burn(house, "ada");
+	const confirm = (more: Record<string, string>) =>
+		house.app.inject({
+			method: "POST",
+			url: "/reauthenticate",
+			payload: form({ password: goodPassword }).payload,
+			headers: {
+				...form({}).headers,
+				authorization: `Bearer ${house.mint({ ...(house.services.tokens && claims(token)) })}`,
+				...more,
+			},
+		});
+	t.equal((await confirm({})).statusCode, 429);
+	t.equal((await confirm({ "x-device-token": device })).statusCode, 200);
+});
+
+/** The claims of a token, its end moved on: burning an account takes longer than it lives. */
+function claims(token: string): object {
+	const found = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { exp: number };
+	return { ...found, exp: found.exp + 3600 };
+}
