@@ -1,4 +1,5 @@
 /** The commands: the same services as the server, without HTTP. */
+import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { type Config, ConfigError, loadConfig, settings, shown } from "../config/config.ts";
 import { bringUpToDate, openAccounts, openRing } from "../services.ts";
@@ -41,11 +42,14 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings.
 /** Runs one command and answers the exit code. Everything but the answer goes to standard error. */
 export async function runCommand(argv: readonly string[]): Promise<number> {
 	const json = argv.includes("--json");
+	process.stdout.on("error", endUnheard);
 	try {
-		const print = ({ text, json: value }: Answer) =>
-			void process.stdout.write(`${json ? JSON.stringify(value) : text}\n`);
+		const print = async ({ text, json: value }: Answer) => {
+			// At the reader's pace: there may be millions of events.
+			if (!process.stdout.write(`${json ? JSON.stringify(value) : text}\n`)) await once(process.stdout, "drain");
+		};
 		const answer = await dispatch(argv, print);
-		if (answer) print(answer);
+		if (answer) await print(answer);
 		return 0;
 	} catch (error) {
 		if (!isExpected(error)) throw error;
@@ -54,11 +58,19 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
 		process.stderr.write(json ? `${JSON.stringify({ code: code ?? "USAGE", message })}\n` : `gatehouse: ${message}\n`);
 		if (wrongUsage && !json) process.stderr.write(`\n${usage}`);
 		return wrongUsage || error instanceof ConfigError ? 2 : 1;
+	} finally {
+		process.stdout.off("error", endUnheard);
 	}
 }
 
+/** `gatehouse events | head`: whoever reads has seen enough. */
+function endUnheard({ code, message }: NodeJS.ErrnoException): void {
+	if (code !== "EPIPE") process.stderr.write(`gatehouse: ${message}\n`);
+	process.exit(1);
+}
+
 /** Does what the words say. What is too long to be held as one answer is printed as it comes. */
-async function dispatch(argv: readonly string[], print: (line: Answer) => void): Promise<Answer | undefined> {
+async function dispatch(argv: readonly string[], print: (line: Answer) => Promise<void>): Promise<Answer | undefined> {
 	const { values, positionals } = parseArgs({
 		args: [...argv],
 		allowPositionals: true,

@@ -11,13 +11,13 @@ const idShape = /^[\w-]{22}$/;
 export async function printEvents(
 	{ storedEvents, store, users }: Accounts,
 	{ words, user, since }: Call,
-	print: (line: { text: string; json: unknown }) => void,
+	print: (line: { text: string; json: unknown }) => Promise<void>,
 ): Promise<void> {
 	none(words);
 	const from = since === undefined ? (await store.now()) - daySeconds : secondsOf(since);
 	const userId = user === undefined ? undefined : await idOf(users, user);
 	for await (const page of storedEvents.list({ userId, since: from }))
-		for (const event of page) print({ text: readable(event), json: shown(event) });
+		for (const event of page) await print({ text: readable(event), json: shown(event) });
 }
 
 /** An event as programs get it. Names and meanings stay; new ones may come. */

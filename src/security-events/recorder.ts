@@ -3,7 +3,7 @@
  * off the path of the request, many at a time, from a bounded buffer: a request neither waits for them nor fails with
  * them. What the buffer cannot hold is counted and said.
  */
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
 import type { Log } from "../log.ts";
@@ -15,8 +15,8 @@ import type { createStoredEvents, StoredEvent } from "./stored.ts";
 const gatherMs = 200;
 /** After a failed attempt. */
 const retryMs = 1000;
-/** Rows of one statement. */
-const batch = 200;
+/** Rows of one statement: with SQLite it holds the event loop up for about a millisecond. */
+const batch = 100;
 /** Rows that wait while the store is away, about 5 MB. */
 const mostWaiting = 10_000;
 /**
@@ -134,6 +134,7 @@ export function openSecurityEvents({
 				const rows = waiting.slice(0, batch);
 				await insert(rows);
 				waiting = waiting.slice(rows.length);
+				await nextTurn();
 			}
 			if (failing) log?.info("security events are stored again");
 			failing = false;

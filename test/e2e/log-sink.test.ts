@@ -117,7 +117,7 @@ t.test("fault 29: a log on a full disk ends nobody", { skip: process.platform !=
 	});
 	ending(t, server);
 	const { url, get, tokenFor } = clientOf(`http://127.0.0.1:${port}`);
-	while (!(await get("/livez").catch(() => undefined))?.ok) {
+	while (!(await get("/readyz").catch(() => undefined))?.ok) {
 		if (server.exitCode !== null) throw new Error(`it ended with ${server.exitCode}`);
 		await sleep(50);
 	}
