@@ -5,7 +5,8 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { looksMistyped } from "./names.ts";
-import { type Setting, settings } from "./settings.ts";
+import type { Setting } from "./setting.ts";
+import { settings } from "./settings.ts";
 import * as parse from "./values.ts";
 
 export { settings };

@@ -3,25 +3,17 @@ import type { Transaction } from "kysely";
 import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
 import type { StoredPassword } from "../passwords/passwords.ts";
-import { type Grants, grantsOf, type Permissions } from "../permissions.ts";
+import type { Permissions } from "../permissions.ts";
 import type { Principal } from "../principal.ts";
 import { randomId } from "../random.ts";
-import { type Session, type Sessions, sessionColumns } from "../sessions/sessions.ts";
+import type { Sessions } from "../sessions/sessions.ts";
 import type { Schema } from "../store/schema.ts";
-import { isUniqueViolation, type Slot, type Store } from "../store/store.ts";
+import { isUniqueViolation, type Store } from "../store/store.ts";
+import { accountOf, createLookups, type User } from "./lookups.ts";
 import { createStoredPasswords } from "./stored-passwords.ts";
 import { canonicalUsername } from "./usernames.ts";
 
-/** An account as its owner and administrators may see it. */
-export interface User extends Grants {
-	/** 128 random bits, never reused: the `sub` of its tokens. */
-	id: string;
-	/** In canonical form. */
-	username: string;
-	disabled: boolean;
-	/** Epoch seconds. */
-	createdAt: number;
-}
+export type { User } from "./lookups.ts";
 
 export type Users = ReturnType<typeof createUsers>;
 
@@ -42,40 +34,7 @@ export function createUsers({
 }) {
 	const columns = ["id", "username", "disabled_at", "created_at"] as const;
 
-	/** An account, once for each permission of each of its roles: every refresh asks for it. */
-	const findRows = store.prepare((slot: Slot<{ id: string }>) =>
-		store.db
-			.selectFrom("users")
-			.leftJoin("user_roles", "user_roles.user_id", "users.id")
-			.leftJoin("role_permissions", "role_permissions.role", "user_roles.role")
-			.select(["users.id", "users.username", "users.disabled_at", "users.created_at"])
-			.select(["user_roles.role", "role_permissions.permission"])
-			.where("users.id", "=", slot("id")),
-	);
-
-	/** The same beside a session of it, in one question to the store: what a refresh asks for. */
-	const findRowsBySession = store.prepare((slot: Slot<{ sessionId: string }>) =>
-		store.db
-			.selectFrom("sessions")
-			.innerJoin("users", "users.id", "sessions.user_id")
-			.leftJoin("user_roles", "user_roles.user_id", "users.id")
-			.leftJoin("role_permissions", "role_permissions.role", "user_roles.role")
-			.select([...sessionColumns, store.nowExpression().as("now")])
-			.select([
-				"users.username",
-				"users.disabled_at",
-				"users.created_at",
-				"user_roles.role",
-				"role_permissions.permission",
-			])
-			.where("sessions.id", "=", slot("sessionId")),
-	);
-
-	async function find(id: string): Promise<User | undefined> {
-		const rows = await findRows({ id });
-		const [row] = rows;
-		return row && { ...accountOf(row), ...grantsOf(rows) };
-	}
+	const { find, findBySession } = createLookups({ store });
 
 	/** Changes that could lock everybody out, or that end tokens: one at a time, told to all processes. */
 	async function guarded(
@@ -94,15 +53,8 @@ export function createUsers({
 		/** The account with this id and what it may do. */
 		find,
 
-		/** A live session, the account that it belongs to and what that may do, and the store's time. */
-		async findBySession(sessionId: string): Promise<{ session: Session; user: User; now: number } | undefined> {
-			const rows = await findRowsBySession({ sessionId });
-			const [row] = rows;
-			if (!row || row.expiresAt <= row.now) return undefined;
-			const { username, disabled_at, created_at, role: _, permission: __, now, ...session } = row;
-			const user = { ...accountOf({ id: session.userId, username, disabled_at, created_at }), ...grantsOf(rows) };
-			return { session, user, now };
-		},
+		/** A live session and the account that it belongs to. */
+		findBySession,
 
 		/** The username of an account. */
 		async findName(id: string): Promise<string | undefined> {
@@ -237,13 +189,6 @@ export function createUsers({
 		},
 	};
 }
-
-const accountOf = (row: { id: string; username: string; disabled_at: number | null; created_at: number }) => ({
-	id: row.id,
-	username: row.username,
-	disabled: row.disabled_at !== null,
-	createdAt: row.created_at,
-});
 
 async function countAdministrators(transaction: Transaction<Schema>): Promise<number> {
 	const { count } = await transaction
