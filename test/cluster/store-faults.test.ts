@@ -1,11 +1,9 @@
 /** What becomes of the service when its database is full, locked, or not the primary any more. */
-import { execFileSync } from "node:child_process";
-import { chownSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import type { TokenPair } from "../support/process.ts";
-import { type Database, databaseFolder, databaseUser, startDatabase } from "./support/database.ts";
+import { copyOf } from "./support/copy.ts";
+import { type Database, startDatabase } from "./support/database.ts";
 import { createClient, type Sample, startLoad, summary } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
 import { addUsers, commonSettings, createReplica, startReplicas } from "./support/replicas.ts";
@@ -269,21 +267,3 @@ t.test(
 		t.ok((await until(async () => (await left()) === 0, 20_000)) < 20_000, "nobody is connected to the old one");
 	},
 );
-
-/** The files of a server that runs, as a base backup has them: PostgreSQL recovers them to the moment of the copy. */
-async function copyOf(t: Test, { data, url }: Database): Promise<string> {
-	const folder = databaseFolder(t);
-	const client = await connectTo(url);
-	await client.query("select pg_backup_start('copy', true)");
-	execFileSync("cp", ["-a", `${data}/.`, folder]);
-	const { rows } = await client.query("select labelfile from pg_backup_stop(false)");
-	await client.end();
-	// The end of the backup is in the log that was written meanwhile.
-	execFileSync("cp", ["-a", `${data}/pg_wal/.`, join(folder, "pg_wal")]);
-	const label = join(folder, "backup_label");
-	writeFileSync(label, rows[0].labelfile);
-	const { uid, gid } = databaseUser();
-	if (uid !== undefined && gid !== undefined) chownSync(label, uid, gid);
-	rmSync(join(folder, "postmaster.pid"), { force: true });
-	return folder;
-}
