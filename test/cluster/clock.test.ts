@@ -1,0 +1,79 @@
+/** Clocks that are wrong: half a minute is forgiven, ten minutes have the effect that docs/operations.md states. */
+import { globSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { startBalancer } from "./support/balancer.ts";
+import { startDatabase } from "./support/database.ts";
+import { createClient, failures, startLoad, summary } from "./support/load.ts";
+import { needs } from "./support/packages.ts";
+import { addUsers, startReplicas } from "./support/replicas.ts";
+import { full, progress } from "./support/rounds.ts";
+
+/** The environment of a process whose clock is off by so many seconds; what it measures with is not. */
+const clockOff = (seconds: number) => ({
+	LD_PRELOAD: globSync("/usr/lib/*/faketime/libfaketime.so.1")[0],
+	FAKETIME: `${seconds < 0 ? "" : "+"}${seconds}s`,
+	FAKETIME_DONT_FAKE_MONOTONIC: "1",
+});
+
+t.test(
+	"Z12, fault 16: a replica whose clock is 30 s fast, or slow, causes no refusal",
+	needs("haproxy", "faketime"),
+	async (t) => {
+		for (const seconds of [30, -30]) {
+			const database = await startDatabase(t);
+			const replicas = await startReplicas(t, database.url, {
+				settings: (index) => (index === 0 ? clockOff(seconds) : {}),
+			});
+			const ports = replicas.map(({ port }) => port);
+			const { url } = await startBalancer(t, ports);
+			const client = createClient();
+			t.teardown(client.close);
+			const date = (await client.send(`${replicas[0]?.url}/livez`)).headers.date as string;
+			t.ok(
+				Math.abs(Date.parse(date) - Date.now() - seconds * 1000) < 2000,
+				`its clock is off by ${seconds} s: ${date}`,
+			);
+			const load = await startLoad(t, url, await addUsers(database, 10), { perSecond: 100 });
+			await sleep(full ? 60_000 : 8_000);
+			const samples = await load.stop();
+			progress(`${seconds} s: ${summary(samples)}`);
+			t.same(failures(samples), [], "every request succeeds, whichever replica made the token");
+			await Promise.all(replicas.map((replica) => replica.kill()));
+			await database.stop();
+		}
+	},
+);
+
+t.test(
+	"Z12: a clock that is ten minutes off: tokens from the future are refused, those of the past serve, refreshing works",
+	needs("faketime"),
+	async (t) => {
+		const database = await startDatabase(t);
+		const replicas = await startReplicas(t, database.url, {
+			count: 2,
+			settings: (index) => (index === 0 ? clockOff(600) : {}),
+		});
+		const [{ url: fast }, { url: right }] = replicas as [(typeof replicas)[0], (typeof replicas)[0]];
+		const client = createClient();
+		t.teardown(client.close);
+		const ofFast = await client.login(fast, "root");
+		const ofRight = await client.login(right, "root");
+		const status = async (url: string, token: string) => (await client.send(`${url}/protected`, { token })).status;
+		t.equal(await status(fast, ofFast.access_token), 200, "its own tokens serve on the fast one");
+		t.equal(await status(right, ofFast.access_token), 401, "they are of the future on the right one");
+		t.equal(
+			await status(fast, ofRight.access_token),
+			200,
+			"the right one's tokens serve on the fast one, for ten minutes less",
+		);
+		const refresh = async (url: string, token: string) =>
+			(await client.send(`${url}/refresh`, { fields: { refresh_token: token } })).status;
+		t.equal(
+			await refresh(right, ofFast.refresh_token),
+			200,
+			"sessions are the store's: by its clock, on every replica",
+		);
+		t.equal(await refresh(fast, ofRight.refresh_token), 200);
+	},
+);
