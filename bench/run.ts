@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { clusterFigures } from "./figures/cluster.ts";
 import { flood } from "./figures/flood.ts";
 import { refusals } from "./figures/refusals.ts";
 import { requestFigures } from "./figures/requests.ts";
@@ -16,7 +17,7 @@ import { generator } from "./load.ts";
 import type { Row } from "./measure.ts";
 import { canPin } from "./processes.ts";
 
-const figures = [...requestFigures, ...sessionFigures, flood, refusals, start, wake];
+const figures = [...requestFigures, ...sessionFigures, ...clusterFigures, flood, refusals, start, wake];
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string" } } });
 const names = figures.map(({ name }) => name);
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds);

@@ -1,20 +1,20 @@
 /** A login flood, six times of what two cores can hash: how many good logins come through, and who else suffers. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Answer, Stream } from "../caller.ts";
+import type { Answer, Report, Stream } from "../caller.ts";
 import { type Caller, startCaller } from "../caller-process.ts";
 import { type Figure, quantile, type Row } from "../measure.ts";
 import { gatehouseEnvironment, password, type Server, startServer, temporaryFolder } from "../processes.ts";
 
-const loginsPerSecond = 60;
+export const loginsPerSecond = 60;
 const probesPerSecond = 50;
-const seconds = 20;
+export const seconds = 20;
 const callersWaitMs = 5000;
 const cost = 12;
 const rawSeconds = 5;
 const warmUpSeconds = 5;
 const users = Array.from({ length: 20 }, (_, index) => `user${index}`);
 
-interface FloodResult {
+export interface FloodResult {
 	rawBefore: number;
 	rawAfter: number;
 	goodPerSecond: number;
@@ -46,13 +46,32 @@ async function logIn({ url }: Server): Promise<string | undefined> {
 	return token;
 }
 
-async function floodOnce(server: Server, stored: string, caller: Caller, tick: () => void): Promise<FloodResult> {
+/** Floods these servers, which share their accounts, each from a caller of its own that makes its part of the calls. */
+export async function floodOnce(
+	servers: readonly [Server, ...Server[]],
+	stored: string,
+	callers: readonly Caller[],
+	tick: () => void,
+): Promise<FloodResult> {
+	const [server] = servers;
 	const raw = () => server.ask<number>("rawHashesPerSecond", { stored, password, seconds: rawSeconds });
 	const token = (await logIn(server)) ?? "";
 	const probes: Stream = { perSecond: probesPerSecond, requests: [get(token)] };
 	const logins: Stream = { perSecond: loginsPerSecond, requests: users.map(post) };
-	const call = (streams: Stream[], forSeconds: number) =>
-		caller.call({ port: Number(new URL(server.url).port), seconds: forSeconds, callersWaitMs, streams });
+	const call = async (streams: Stream[], forSeconds: number): Promise<Report> => {
+		const parts = streams.map((stream) => ({ ...stream, perSecond: stream.perSecond / servers.length }));
+		const reports = await Promise.all(
+			servers.map(({ url }, index) => {
+				const caller = callers[index];
+				if (!caller) throw new Error("Each server needs a caller");
+				return caller.call({ port: Number(new URL(url).port), seconds: forSeconds, callersWaitMs, streams: parts });
+			}),
+		);
+		return {
+			answers: reports.flatMap(({ answers }) => answers),
+			cpuSeconds: reports.reduce((sum, report) => sum + report.cpuSeconds, 0),
+		};
+	};
 	const p99 = (answers: Answer[]) => {
 		const failed = answers.find(({ status }) => status !== 200);
 		if (failed) throw new Error(`/protected answered ${failed.status}`);
@@ -97,9 +116,14 @@ async function floodOnce(server: Server, stored: string, caller: Caller, tick: (
 /** On two cores: hashing, serving and the load share them. */
 async function floodServer(file: string, environment: Record<string, string>) {
 	const server = await startServer(file, { environment, cpus: "0,1" });
+	return { server, stored: await addUsers(server) };
+}
+
+/** Makes the accounts of the flood, and answers the hash that one of them has. */
+export async function addUsers(server: Server): Promise<string> {
 	let stored = "";
 	for (const name of users) stored = await server.ask<string>("addUser", { name, password, cost });
-	return { server, stored };
+	return stored;
 }
 
 export const flood: Figure = {
@@ -109,17 +133,19 @@ export const flood: Figure = {
 		const { server, stored } = await floodServer("gatehouse.ts", gatehouseEnvironment(temporaryFolder()));
 		const caller = startCaller();
 		const ours: FloodResult[] = [];
-		for (let round = 0; round < rounds; round++) ours.push(await floodOnce(server, stored, caller, tick));
+		for (let round = 0; round < rounds; round++) ours.push(await floodOnce([server], stored, [caller], tick));
 		await server.stop();
 		const other = await floodServer("plain.ts", {});
-		const plain = await floodOnce(other.server, other.stored, caller, tick);
+		const plain = await floodOnce([other.server], other.stored, [caller], tick);
 		await other.server.stop();
 		await caller.stop();
 		return rows(ours, plain);
 	},
 };
 
-const share = ({ goodPerSecond, rawBefore, rawAfter }: FloodResult) => goodPerSecond / ((rawBefore + rawAfter) / 2);
+/** Good logins against raw hashing. */
+export const share = ({ goodPerSecond, rawBefore, rawAfter }: FloodResult) =>
+	goodPerSecond / ((rawBefore + rawAfter) / 2);
 
 function rows(ours: FloodResult[], plain: FloodResult): Row[] {
 	const median = (pick: (result: FloodResult) => number) => quantile(ours.map(pick), 0.5);
