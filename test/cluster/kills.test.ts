@@ -1,13 +1,18 @@
 /** Processes of the service and of PostgreSQL are killed under load, at any moment: nothing that was acknowledged is lost. */
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { freePort } from "../support/free-port.ts";
+import { rootAccount, run, type Settings, startServer } from "../support/process.ts";
+import { temporaryFolder } from "../support/stores.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
 import { createLedger } from "./support/ledger.ts";
 import { failures, startLoad, summary } from "./support/load.ts";
 import { untilLogin } from "./support/outage.ts";
 import { needs } from "./support/packages.ts";
-import { addUsers, startReplicas } from "./support/replicas.ts";
+import { addUsers, commonSettings, startReplicas } from "./support/replicas.ts";
 import { progress, rounds } from "./support/rounds.ts";
 
 const writers = 6;
@@ -65,5 +70,39 @@ t.test(
 		const outcomes = ledgers.flatMap((ledger) => [...ledger.outcomes]);
 		const total = Map.groupBy(outcomes, ([what]) => what);
 		progress([...total].map(([what, all]) => `${what}: ${all.reduce((sum, [, n]) => sum + n, 0)}`).join(", "));
+	},
+);
+
+t.test(
+	"Z05, fault 2: the only process, over SQLite, is killed under load: it is back at once, with all it acknowledged",
+	async (t) => {
+		const dataDir = temporaryFolder(t);
+		const settings: Settings = {
+			...commonSettings(""),
+			...{ DATABASE_URL: undefined, DATA_DIR: dataDir, PORT: String(await freePort()), LOGIN_ACCOUNT_FAILURES: "50" },
+		};
+		let server = await startServer(t, settings);
+		for (let index = 0; index < 3; index++)
+			await run(t, ["user", "add", `user${index}`, "--password-stdin"], settings, rootAccount.BOOTSTRAP_PASSWORD);
+		const ledgers = [0, 1, 2].map((index) => createLedger(server.url, `user${index}`));
+		for (const { close } of ledgers) t.teardown(close);
+		const kills = rounds(100);
+		let checked = 0;
+		for (let kill = 1; kill <= kills; kill++) {
+			for (const ledger of ledgers) ledger.begin();
+			await sleep(200 + Math.random() * 500);
+			await server.kill();
+			const begin = performance.now();
+			server = await startServer(t, settings);
+			const readyMs = performance.now() - begin;
+			t.ok(readyMs < 2000, `ready after ${readyMs.toFixed(0)} ms`);
+			for (const ledger of ledgers) await ledger.rest();
+			for (const ledger of ledgers) checked += await ledger.check(t);
+			const database = new DatabaseSync(join(dataDir, "gatehouse.db"), { readOnly: true });
+			t.same(database.prepare("pragma integrity_check").all(), [{ integrity_check: "ok" }], "the file is whole");
+			database.close();
+			progress(`kill ${kill} of ${kills}: ${checked} facts still true, ready after ${readyMs.toFixed(0)} ms`);
+		}
+		t.ok(checked > kills * 3, "there was something to lose");
 	},
 );
