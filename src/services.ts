@@ -1,10 +1,11 @@
 /** The composition root: builds every service from the configuration, in order, and knows how to close them. */
 import { type Bootstrap, bootstrap, forgetInitialPassword } from "./bootstrap.ts";
-import { type Changes, createChanges } from "./changes.ts";
+import { createChanges } from "./changes.ts";
+import { choresOf } from "./chores.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Config } from "./config/config.ts";
 import { createCredentials } from "./credentials.ts";
-import { inSteps, openHousekeeping } from "./housekeeping.ts";
+import { openHousekeeping } from "./housekeeping.ts";
 import { createKeys } from "./keys/keys.ts";
 import { createRotation, type KeyChange } from "./keys/rotation.ts";
 import type { Log } from "./log.ts";
@@ -12,7 +13,7 @@ import { openPasswords } from "./passwords/passwords.ts";
 import { createPermissions } from "./permissions.ts";
 import { openPressure } from "./pressure.ts";
 import { createReadiness } from "./readiness.ts";
-import { beatSeconds, createReplicaReports } from "./replicas.ts";
+import { createReplicaReports } from "./replicas.ts";
 import { createRevocations } from "./revocations.ts";
 import { deriveKeys } from "./secret.ts";
 import { openSecurityEvents } from "./security-events/recorder.ts";
@@ -26,11 +27,6 @@ import { createDeviceTokens } from "./throttle/device-token.ts";
 import { createLimits } from "./throttle/limits.ts";
 import { createTokens } from "./tokens.ts";
 import { createUsers } from "./users/users.ts";
-
-/** How often what is over is deleted. */
-const purgeSeconds = 60;
-/** How often somebody looks whether a key has to change its state. */
-const keysSeconds = 5;
 
 export type Services = Awaited<ReturnType<typeof openServices>>;
 
@@ -126,7 +122,7 @@ export function openRing(config: Config, store: Store) {
 export async function openServices(config: Config, { log, clock = systemClock }: { log: Log; clock?: Clock }) {
 	const accounts = await openAccounts(config, clock, log);
 	try {
-		const { store, storedEvents, securityEvents, revocations, sessions, users } = accounts;
+		const { store, securityEvents, revocations, sessions, users } = accounts;
 		await bringUpToDate(config, store);
 		const { keys, replicaReports, rotation } = openRing(config, store);
 		const recordKey = ({ kid, state }: KeyChange) => securityEvents.record({ event: `key_${state}`, kid });
@@ -152,44 +148,11 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 		const beat = () => replicaReports.beat(keys.kids());
 		await beat();
 		const listener = store.listen({ onWake: () => void changes.wake(), log });
-		let heldUp: string[] = [];
 		const housekeeping = openHousekeeping({
 			store,
 			reachable: changes.reachable,
 			log,
-			chores: [
-				{ name: "sessions", of: "store", everySeconds: purgeSeconds, run: inSteps(sessions.purge) },
-				{ name: "revocations", of: "store", everySeconds: purgeSeconds, run: inSteps(revocations.purge) },
-				{ name: "login tries", of: "store", everySeconds: purgeSeconds, run: inSteps(accounts.limits.purge) },
-				{
-					name: "security events",
-					of: "store",
-					everySeconds: purgeSeconds,
-					run: inSteps(() => storedEvents.purge(config.securityEventDays)),
-				},
-				{
-					name: "refusals of the last minute",
-					of: "process",
-					everySeconds: purgeSeconds,
-					run: async () => securityEvents.settle(),
-				},
-				{ name: "revocations in memory", of: "process", everySeconds: purgeSeconds, run: revocations.forget },
-				{
-					name: "signing keys",
-					// Each process notes how long its own tokens live; what changes the ring is done once, under a lock.
-					of: "process",
-					everySeconds: keysSeconds,
-					run: whileReachable(changes, async () => {
-						const { changed, heldUpBy } = await rotation.advance();
-						for (const key of changed) recordKey(key);
-						if (heldUpBy.length > 0 && heldUpBy.join() !== heldUp.join())
-							log.warn({ replicas: heldUpBy }, "a new signing key waits for replicas that have not loaded it");
-						heldUp = heldUpBy;
-					}),
-				},
-				{ name: "heartbeat", of: "process", everySeconds: beatSeconds, run: whileReachable(changes, beat) },
-				{ name: "replicas", of: "store", everySeconds: purgeSeconds, run: replicaReports.purge },
-			],
+			chores: choresOf({ ...accounts, replicaReports, changes, rotation, beat, recordKey, config, log }),
 		});
 		const pressure = openPressure({ log });
 		return {
@@ -228,10 +191,3 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 		throw error;
 	}
 }
-
-/** While the store is away nothing can be done, and the follower of changes has said so. */
-const whileReachable =
-	({ reachable }: Changes, run: () => Promise<void>) =>
-	async () => {
-		if (reachable()) await run();
-	};
