@@ -7,6 +7,7 @@ import { cookieNames } from "../src/cookies.ts";
 import type { ErrorCode } from "../src/errors.ts";
 import { safeMethods } from "../src/same-origin.ts";
 import { isOptionalBody, refusals } from "../src/schemas.ts";
+import { version } from "../src/version.ts";
 
 /** What the page may load: its own files. Its viewer sets styles from script. */
 const pagePolicy = {
@@ -45,7 +46,7 @@ export default fp(
 				openapi: "3.1.0",
 				info: {
 					title: "Gatehouse",
-					version: "0.1.0",
+					version,
 					description:
 						"A form is posted to /login, a signed JWT comes back, and any service can verify it.\n\n" +
 						"Besides what stands at a route, each of them refuses what cannot be read (400 MALFORMED_REQUEST) or has a " +

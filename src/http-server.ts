@@ -4,11 +4,9 @@
  * starting, and does not have to guess why nobody answers.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { describe } from "./error-answers.ts";
-import { errors } from "./errors.ts";
 import { requestId, standardHeaders } from "./headers.ts";
 import { containerBytes } from "./pressure.ts";
-import type { Readiness } from "./readiness.ts";
+import { findProbe, notStarted } from "./probes.ts";
 
 /** What a connection may cost before anybody looks at its requests. Milliseconds and bytes. */
 const limits = {
@@ -40,16 +38,14 @@ export function createHttpServer(): Server {
 
 /** Alive, but neither started nor ready; whatever else is asked for has to wait. */
 function answerWhileStarting(request: IncomingMessage, response: ServerResponse): void {
-	const path = request.url?.split("?", 1)[0];
-	const headers = { ...standardHeaders, "content-type": "application/json; charset=utf-8" };
-	const id = requestId(request.headers["x-request-id"]);
-	if (path === "/livez") {
-		response.writeHead(200, { ...headers, "x-request-id": id }).end(JSON.stringify({ status: "ok" }));
-		return;
-	}
-	const refusal = describe(new errors.STARTING());
-	const report: Omit<Readiness, "ready"> = { status: "starting", store: "down" };
+	const [path = ""] = (request.url ?? "").split("?", 1);
+	const { status, headers, body } = findProbe(path, undefined) ?? notStarted();
 	response
-		.writeHead(refusal.body.statusCode, { ...headers, ...refusal.headers, "x-request-id": id })
-		.end(JSON.stringify(path === "/readyz" ? report : refusal.body));
+		.writeHead(status, {
+			...standardHeaders,
+			"content-type": "application/json; charset=utf-8",
+			...headers,
+			"x-request-id": requestId(request.headers["x-request-id"]),
+		})
+		.end(JSON.stringify(body));
 }

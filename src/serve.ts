@@ -8,6 +8,7 @@ import { initialPasswordFile } from "./bootstrap.ts";
 import { browsable, type Config } from "./config/config.ts";
 import { createHttpServer } from "./http-server.ts";
 import { createLog, type Log } from "./log.ts";
+import type { Management } from "./management.ts";
 import { openServices, type Services } from "./services.ts";
 
 /** Requests that run longer than this after the drain time are cut. */
@@ -24,6 +25,7 @@ interface Serving {
 	app: App;
 	server: Server;
 	services: Services;
+	management: Management | undefined;
 }
 
 /** How long the end of a process may take. */
@@ -54,19 +56,28 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 		return close(serving, signal === "SIGTERM" ? { drainSeconds: config.drainSeconds, lastRequestsMs } : atOnce);
 	});
 
+	const management = await openManagement(config, log);
 	const server = createHttpServer().listen(config.port, config.host);
 	await once(server, "listening");
 	const services = await openServices(config, { log });
 	const app = await buildApp(services, server);
 	await app.ready();
+	management?.follow(services);
 
 	const { port } = server.address() as AddressInfo;
 	const url = browsable(config.host, port);
-	serving = { app, server, services };
+	serving = { app, server, services, management };
 	if (!config.loginLimits)
 		log.warn("LOGIN_LIMITS=off: anybody may guess passwords without end. This is for load tests and nothing else");
 	if (terminal) greet(services, url);
 	else announce(services, url);
+}
+
+/** The management listener, where there is to be one. Imported on need: nobody else pays for the metrics. */
+async function openManagement(config: Config, log: Log): Promise<Management | undefined> {
+	const { managementHost: host, managementPort: port } = config;
+	if (port === undefined) return undefined;
+	return (await import("./management.ts")).openManagement({ host, port, log });
 }
 
 /** Ends the process by `end` at the first signal, and by force at the next one. */
@@ -98,7 +109,7 @@ function onSignal(log: Log, end: (signal: NodeJS.Signals) => Promise<void>): voi
  * Ends one server: first for the load balancer, then for the clients, then for the store. Keep-alive clients do not hold
  * it: while it drains each answer says `Connection: close`, and idle connections close with the listener.
  */
-async function close({ app, server, services }: Serving, patience: Patience): Promise<void> {
+async function close({ app, server, services, management }: Serving, patience: Patience): Promise<void> {
 	const { drainSeconds } = patience;
 	services.readiness.drain();
 	services.log.info({ drainSeconds }, "draining");
@@ -113,6 +124,7 @@ async function close({ app, server, services }: Serving, patience: Patience): Pr
 	clearTimeout(limit);
 	await app.close();
 	await services.close();
+	await management?.close();
 	services.log.info("ended");
 }
 

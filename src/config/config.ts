@@ -112,6 +112,9 @@ function complete(values: { -readonly [K in Key]: Config[K] }, sources: Sources,
 	}
 	if (values.databaseListenUrl !== undefined && values.databaseUrl === undefined)
 		problems.push("DATABASE_LISTEN_URL goes with DATABASE_URL: with SQLite there are no notifications");
+	// Whatever the two addresses are: metrics must not come to stand beside the routes of the world by a change of one.
+	if (values.managementPort !== undefined && values.managementPort !== 0 && values.managementPort === values.port)
+		problems.push("MANAGEMENT_PORT must be another port than PORT");
 	if (values.refreshIdleDays > values.refreshAbsoluteDays)
 		problems.push("REFRESH_IDLE_DAYS must not be longer than REFRESH_ABSOLUTE_DAYS");
 	if ((values.bootstrapUsername === undefined) !== (values.bootstrapPassword === undefined))

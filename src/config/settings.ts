@@ -23,6 +23,18 @@ export const settings = {
 		parse: parse.integer(0, 65535),
 		fallback: 3000,
 	}),
+	managementHost: setting({
+		name: "MANAGEMENT_HOST",
+		doc: "Address of the management listener: /metrics, and the probes once more.",
+		parse: parse.text,
+		fallback: "127.0.0.1",
+	}),
+	managementPort: optional({
+		name: "MANAGEMENT_PORT",
+		doc: "Port of the management listener, not PORT; 0 picks a free one.",
+		parse: parse.integer(0, 65535),
+		fallbackDoc: "none, it is off",
+	}),
 	dataDir: setting({
 		name: "DATA_DIR",
 		doc: "Folder of the SQLite database and of the files made at the first start.",

@@ -61,13 +61,15 @@ onEachStore((kind) => {
 		t.equal(ready.statusCode, 200);
 		t.strictSame(ready.json(), { status: "ok", store: "up" });
 		let questions = 0;
-		const { db } = services.store;
-		const executor = db.getExecutor();
-		const { executeQuery } = executor;
-		executor.executeQuery = ((...args: Parameters<typeof executeQuery>) => {
-			questions++;
-			return executeQuery.apply(executor, args);
-		}) as typeof executeQuery;
+		// With PostgreSQL they are two.
+		for (const db of new Set([services.store.db, services.store.following])) {
+			const executor = db.getExecutor();
+			const { executeQuery } = executor;
+			executor.executeQuery = ((...args: Parameters<typeof executeQuery>) => {
+				questions++;
+				return executeQuery.apply(executor, args);
+			}) as typeof executeQuery;
+		}
 		await services.store.versions();
 		t.equal(questions, 1, "a question is counted");
 		questions = 0;

@@ -46,6 +46,8 @@ t.test("every setting can come from a file", async (t) => {
 		environment: "test",
 		host: "127.0.0.1",
 		port: "8080",
+		managementHost: "127.0.0.1",
+		managementPort: "9090",
 		dataDir: "/tmp/data",
 		databaseUrl: postgres.DATABASE_URL,
 		databaseListenUrl: "off",
