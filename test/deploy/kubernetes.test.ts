@@ -312,7 +312,7 @@ t.test("PostgreSQL has three replicas or more that are moved one by one, SQLite 
 	t.match(readFileSync(join(root, "Dockerfile"), "utf8"), /^ENV .*\bDATA_DIR=\/data\b/m);
 });
 
-t.test("only the gateway comes in, and only to DNS and the database anything goes out", async (t) => {
+t.test("only the gateway and the monitoring come in, and only to DNS and the database anything goes out", async (t) => {
 	interface Rule {
 		ports: { port: unknown }[];
 		from?: unknown[];
@@ -327,6 +327,9 @@ t.test("only the gateway comes in, and only to DNS and the database anything goe
 		for (const { from, to } of [...policy.ingress, ...policy.egress]) t.equal((from ?? to)?.length, 1);
 		return [policy.ingress, policy.egress].map((rules) => rules.map(({ ports }) => ports.map(({ port }) => port)));
 	};
-	t.same(allowed("base"), [[["http"]], [[53, 53], [5432]]]);
-	t.same(allowed("sqlite"), [[["http"]], [[53, 53]]]);
+	t.same(allowed("base"), [
+		[["http"], ["management"]],
+		[[53, 53], [5432]],
+	]);
+	t.same(allowed("sqlite"), [[["http"], ["management"]], [[53, 53]]]);
 });
