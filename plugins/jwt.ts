@@ -26,6 +26,7 @@ const mostVerifiedTokens = 25_000;
 export default fp(
 	async (app) => {
 		const { keys, tokens } = app.services;
+		const { verifications } = tokens;
 		const signerOf = oncePerKey(({ kid, algorithm, privatePem, publicPem }: SigningKey) =>
 			openJwt({
 				secret: { private: privatePem, public: publicPem },
@@ -62,14 +63,28 @@ export default fp(
 			const known = verified.get(token);
 			if (known === undefined) return verifyFirst(token);
 			try {
-				return tokens.assertLive(known);
+				const principal = tokens.assertLive(known);
+				verifications.remembered++;
+				return principal;
 			} catch (error) {
+				verifications.refused++;
 				if (tokens.hasExpired(known)) verified.delete(token);
 				throw error;
 			}
 		});
 
 		async function verifyFirst(token: string): Promise<Principal> {
+			try {
+				const principal = await checkInFull(token);
+				verifications.checked++;
+				return principal;
+			} catch (error) {
+				verifications.refused++;
+				throw error;
+			}
+		}
+
+		async function checkInFull(token: string): Promise<Principal> {
 			const lossesBefore = losses;
 			const verifier = await verifierOf(tokens.keyFor(tokens.readHeader(token)));
 			let claims: unknown;

@@ -3,6 +3,7 @@
  * It also knows how old that knowledge is, which decides whether tokens may still be accepted.
  */
 import type { Log } from "./log.ts";
+import { createHistogram } from "./metrics/histogram.ts";
 import type { ChangeTopic } from "./store/schema.ts";
 import type { News, Store } from "./store/store.ts";
 
@@ -12,6 +13,8 @@ const pollIntervalMs = 500;
 const wakeGapMs = 20;
 /** A timer that was late by more than this means that the process was frozen and may have missed changes. */
 const frozenMs = 2000;
+/** Bounds of the histograms of lags, in seconds. */
+const lagBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 10, 60];
 /** How long a request waits for the first poll after that. */
 const holdMs = 1000;
 
@@ -48,6 +51,7 @@ export function createChanges({
 	/** The announcement that was applied last, by topic: the version before this one counts on without a time. */
 	const announced = new Map<ChangeTopic, number | null>();
 	const lagMs: Partial<Record<ChangeTopic, number>> = {};
+	const lags = mapTopics(reload, () => createHistogram(lagBounds));
 	const appliedListeners: ((topic: ChangeTopic, lagMs: number) => void)[] = [];
 
 	/** What is known of how late a change was applied: from its announcement, a moment before its commit, until now. */
@@ -57,6 +61,7 @@ export function createChanges({
 		if (!isNew || announcedMs === null) return;
 		const lag = Math.max(0, storeMs - announcedMs) + nowMs() - startedMs;
 		lagMs[topic] = lag;
+		lags[topic].observe(lag / 1000);
 		for (const listener of appliedListeners) listener(topic, lag);
 	}
 
@@ -156,6 +161,8 @@ export function createChanges({
 			ageMs: nowMs() - lastGoodMs,
 			/** How late the last change of each topic was applied here: see `onApplied`. */
 			lagMs: { ...lagMs } as Readonly<typeof lagMs>,
+			/** The same of all changes so far, in seconds. */
+			lags: mapTopics(lags, (lag) => lag.read()),
 		}),
 
 		/**
@@ -191,3 +198,9 @@ export function createChanges({
 		},
 	};
 }
+
+const mapTopics = <From, To>(record: Record<ChangeTopic, From>, to: (value: From) => To): Record<ChangeTopic, To> =>
+	Object.fromEntries(Object.entries(record).map(([topic, value]) => [topic, to(value as From)])) as Record<
+		ChangeTopic,
+		To
+	>;

@@ -72,6 +72,9 @@ export function createCredentials({
 		device: caller.deviceToken === undefined ? undefined : deviceTokens.read(caller.deviceToken),
 	});
 
+	/** The logins that ended before the password was compared. */
+	const logins = { limited: 0, busy: 0, unavailable: 0 };
+
 	/**
 	 * Begins a session for the account that this username and password belong to.
 	 *
@@ -82,7 +85,18 @@ export function createCredentials({
 	 * @throws INVALID_USERNAME, INVALID_PASSWORD, INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS, BUSY, STORE_UNAVAILABLE
 	 * @returns the session, and the token that makes this device a known one.
 	 */
-	async function login(
+	async function login(...given: Parameters<typeof attempt>): ReturnType<typeof attempt> {
+		try {
+			return await attempt(...given);
+		} catch (error) {
+			if (error instanceof errors.TOO_MANY_ATTEMPTS) logins.limited++;
+			else if (error instanceof errors.BUSY) logins.busy++;
+			else if (error instanceof errors.STORE_UNAVAILABLE) logins.unavailable++;
+			throw error;
+		}
+	}
+
+	async function attempt(
 		username: string,
 		given: string,
 		caller: Caller & Device,
@@ -110,7 +124,7 @@ export function createCredentials({
 		const now = await users.findCredentials({ id });
 		if (!now || now.disabled) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(now) });
 		// A new password, or another login's upgrade of its hash: decide anew.
-		return login(username, given, caller, signal);
+		return attempt(username, given, caller, signal);
 	}
 
 	/**
@@ -183,7 +197,11 @@ export function createCredentials({
 		if (!replaced) return reset(userId, next);
 	}
 
-	return { login, register, change, confirm, reset };
+	return {
+		...{ login, register, change, confirm, reset },
+		/** How many logins were refused by a limit, a full queue, or for want of the store. Right and wrong ones are events. */
+		stats: () => ({ logins: { ...logins } }),
+	};
 
 	/**
 	 * Replaces an outdated hash of a password that was just right, and answers what should be stored now. A busy pool or a

@@ -10,6 +10,10 @@ const mostWaiting = 2 ** 20;
 
 const standardOutput = 1;
 
+let droppedInAll = 0;
+/** How many lines this process has lost so far. */
+export const droppedLines = (): number => droppedInAll;
+
 /** Hands lines over to the system, and calls back when it has them or never will. */
 type Put = (text: string, done: (error?: Error | null) => void) => void;
 
@@ -30,7 +34,7 @@ export function openLogOutput({ put = putOnStandardOutput() }: { put?: Put } = {
 
 	function write(line: string): void {
 		if (waiting.length + line.length > mostWaiting) {
-			dropped += 1;
+			drop(1);
 			return;
 		}
 		waiting += line;
@@ -51,13 +55,18 @@ export function openLogOutput({ put = putOnStandardOutput() }: { put?: Put } = {
 		inFlight = waiting;
 		waiting = "";
 		put(isCut ? `\n${inFlight}` : inFlight, (error) => {
-			if (error) dropped += (inFlight ?? "").split("\n").length - 1;
+			if (error) drop((inFlight ?? "").split("\n").length - 1);
 			isCut = Boolean(error);
 			inFlight = undefined;
 			// After a failure only with the next line: a closed pipe would be tried for ever.
 			if (!error && dropped > 0) sayDropped();
 			if (!error || waiting !== "" || onEmpty.length > 0) pass();
 		});
+	}
+
+	function drop(lines: number): void {
+		dropped += lines;
+		droppedInAll += lines;
 	}
 
 	function sayDropped(): void {

@@ -57,6 +57,12 @@ export function createTokens({
 
 	return {
 		/**
+		 * How the access tokens that were presented came out, counted by plugins/jwt.ts: good and remembered, good and checked in
+		 * full, refused.
+		 */
+		verifications: { remembered: 0, checked: 0, refused: 0 },
+
+		/**
 		 * The claims of a new access token. It never outlives its session.
 		 *
 		 * @param fresh whether the password was given for this very token.

@@ -20,6 +20,7 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 	let ring = new Map<string, SigningKey>();
 	let signing: SigningKey | undefined;
 	let keySet: KeySet = describe([]);
+	let states = { published: 0, active: 0, retiring: 0 };
 	const lossListeners: (() => void)[] = [];
 
 	return {
@@ -37,6 +38,7 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 				.execute();
 			const next = new Map<string, SigningKey>();
 			let nextSigning: SigningKey | undefined;
+			const nextStates = { published: 0, active: 0, retiring: 0 };
 			for (const row of rows) {
 				try {
 					// One that was opened before stays open: another replica may have sealed it under a newer SECRET.
@@ -44,6 +46,7 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 					const key = known?.algorithm === row.algorithm ? known : openKey(row, sealingKeys);
 					next.set(key.kid, key);
 					if (row.state === "active") nextSigning = key;
+					nextStates[row.state as keyof typeof states]++;
 				} catch (error) {
 					onBad(row.kid, error);
 				}
@@ -52,6 +55,7 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 			ring = next;
 			// Not the one before where the new one cannot be opened: its tokens could outlive it, and it may have been revoked.
 			signing = nextSigning;
+			states = nextStates;
 			keySet = describe([...next.values()]);
 			if (lost) for (const listener of lossListeners) listener();
 		},
@@ -74,6 +78,9 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 
 		/** The ids of the keys in the ring. */
 		kids: (): string[] => [...ring.keys()],
+
+		/** How many keys of the ring are in each state. */
+		stats: () => ({ ...states }),
 
 		/** The public keys (RFC 7517 section 5). */
 		keySet: (): KeySet => keySet,

@@ -115,13 +115,21 @@ export function createRotation({
 		}
 	}
 
+	/** What the last look at the ring showed, before anything was changed. */
+	let seen = { activeSeconds: 0, waiting: undefined as Waiting | undefined };
+
 	/**
 	 * Does what is due, and answers for the log: which keys have changed their state, and which replicas hold up one whose
 	 * time has come.
 	 */
 	async function advance(): Promise<{ changed: KeyChange[]; heldUpBy: string[] }> {
 		const look = (ring: Ring) => due(ring, { rotationSeconds, tokenSeconds });
-		const now = look(await read(store.db));
+		const ring = await read(store.db);
+		seen = {
+			activeSeconds: ring.active ? ring.now - ring.active.signs_at : 0,
+			waiting: ring.published && waitingFor(ring.published, ring),
+		};
+		const now = look(ring);
 		const { heldUpBy } = now;
 		if (!now.ready && !now.old && now.ended.length + now.short.length === 0) return { changed: [], heldUpBy };
 		const spare = now.old && (await make());
@@ -172,6 +180,9 @@ export function createRotation({
 	return {
 		advance,
 		revoke,
+
+		/** How long the active key has signed, and what a published one waits for, as `advance` last saw it. */
+		stats: () => seen,
 
 		/**
 		 * What a server does before it serves: makes the first key of an empty store, which signs at once, and publishes one

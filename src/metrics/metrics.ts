@@ -44,20 +44,24 @@ export function createMetrics() {
 
 /** A reading as samples. A metric with a label has one for each value that it can take, also those that are still 0. */
 function samples({ name, label }: Metric, reading: Reading): Sample[] {
-	if (typeof reading === "number") return [{ labels: {}, value: reading }];
-	if (label === undefined) return distribution(name, reading as Distribution);
-	return Object.entries(reading as Record<string, number>).map(([word, value]) => ({
-		labels: { [label]: word },
-		value,
-	}));
+	if (reading === undefined) return [];
+	if (label === undefined) return samplesOf(name, {}, reading as number | Distribution);
+	return Object.entries(reading as Record<string, number | Distribution>).flatMap(([word, value]) =>
+		samplesOf(name, { [label]: word }, value),
+	);
 }
 
-function distribution(name: string, { buckets, sum, count }: Distribution): Sample[] {
-	const bucket = (le: number | string, value: number) => ({ metricName: `${name}_bucket`, labels: { le }, value });
+function samplesOf(name: string, labels: Sample["labels"], value: number | Distribution): Sample[] {
+	if (typeof value === "number") return [{ labels, value }];
+	const bucket = (le: number | string, count: number) => ({
+		metricName: `${name}_bucket`,
+		labels: { ...labels, le },
+		value: count,
+	});
 	return [
-		...buckets.map(([bound, below]) => bucket(bound, below)),
-		bucket("+Inf", count),
-		{ metricName: `${name}_sum`, labels: {}, value: sum },
-		{ metricName: `${name}_count`, labels: {}, value: count },
+		...value.buckets.map(([bound, below]) => bucket(bound, below)),
+		bucket("+Inf", value.count),
+		{ metricName: `${name}_sum`, labels, value: value.sum },
+		{ metricName: `${name}_count`, labels, value: value.count },
 	];
 }

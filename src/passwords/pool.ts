@@ -6,6 +6,7 @@ import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Piscina } from "piscina";
 import { errors } from "../errors.ts";
+import { createHistogram } from "../metrics/histogram.ts";
 import type { Answer } from "./worker.ts";
 
 type Tasks = Pick<typeof import("./worker.ts"), "hash" | "verify" | "findWeakness">;
@@ -22,6 +23,8 @@ interface Task {
 	reject(error: unknown): void;
 }
 
+/** Bounds of the histogram of hash times, in seconds. */
+const timeBounds = [0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5];
 /** The share of the newest measurement in the running mean: about the last ten hashes count. */
 const meanWeight = 0.1;
 
@@ -46,6 +49,8 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 	const waiting: Task[] = [];
 	const running = new Set<Task>();
 	const work = { hash: 0, verify: 0, findWeakness: 0 };
+	const hashSeconds = createHistogram(timeBounds);
+	let refused = 0;
 	let meanSeconds = settings.hashSeconds;
 	let closed = false;
 
@@ -72,7 +77,9 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 
 	/** Refuses what would wait too long. What goes first has room as long as those that do leave it some. */
 	function assertRoom(first = false): void {
-		if (closed || expectedWaitSeconds(first) > settings.maxWaitSeconds) throw new errors.BUSY();
+		if (!closed && expectedWaitSeconds(first) <= settings.maxWaitSeconds) return;
+		refused++;
+		throw new errors.BUSY();
 	}
 
 	function startNext(): void {
@@ -87,8 +94,9 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 				free(task);
 				work[task.name] += answer.work;
 				if (answer.work > 0) {
-					const seconds = (performance.now() - start) / 1000 / answer.work;
-					meanSeconds += (seconds - meanSeconds) * meanWeight;
+					const seconds = (performance.now() - start) / 1000;
+					hashSeconds.observe(seconds);
+					meanSeconds += (seconds / answer.work - meanSeconds) * meanWeight;
 				}
 				task.resolve(answer);
 			},
@@ -144,12 +152,18 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 			}
 		},
 
-		/** `work`: what was spent so far, in hashes at the current cost, by the name of the task. */
+		/**
+		 * `work`: what was spent so far, in hashes at the current cost, by the name of the task. `refused`: how often BUSY was
+		 * the answer. `hashSeconds`: how long tasks that hash took in their thread.
+		 */
 		stats() {
 			return {
 				waiting: waiting.length,
 				running: running.size,
+				threads: slots,
+				refused,
 				meanSeconds,
+				hashSeconds: hashSeconds.read(),
 				work: { ...work },
 			};
 		},

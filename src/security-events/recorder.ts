@@ -54,6 +54,12 @@ export function openSecurityEvents({
 	let made = 0;
 	let waiting: StoredEvent[] = [];
 	let dropped = 0;
+	let droppedInAll = 0;
+	/** How often each event was recorded. */
+	const recorded = Object.fromEntries(Object.keys(securityEvents).map((name) => [name, 0])) as Record<
+		SecurityEventName,
+		number
+	>;
 	let failing = false;
 	let timer: NodeJS.Timeout | undefined;
 	let writing: Promise<void> | undefined;
@@ -62,6 +68,7 @@ export function openSecurityEvents({
 
 	function record(event: SecurityEvent, origin?: Origin, more?: Readonly<Record<string, unknown>>): void {
 		const { outcome, message } = securityEvents[event.event];
+		recorded[event.event]++;
 		// Whatever the type says: where the client has reset its connection there is no address any more.
 		const address = origin?.ip?.slice(0, longestAddress);
 		const line = { reqId: origin?.id, outcome, ...event, address, ...more };
@@ -111,11 +118,16 @@ export function openSecurityEvents({
 	function keep(row: StoredEvent): void {
 		if (waiting.length >= mostWaiting) {
 			if (dropped === 0) log?.error({ waiting: mostWaiting }, "security events are not stored any more: too many wait");
-			dropped += 1;
+			drop(1);
 			return;
 		}
 		waiting.push(row);
 		timer ??= setTimeout(() => void write(), gatherMs);
+	}
+
+	function drop(rows: number): void {
+		dropped += rows;
+		droppedInAll += rows;
 	}
 
 	/** Writes what waits; calls that overlap share one attempt. Never throws. */
@@ -152,7 +164,7 @@ export function openSecurityEvents({
 			await stored.insert(rows);
 		} catch (error) {
 			if (error instanceof errors.STORE_UNAVAILABLE) throw error;
-			dropped += rows.length;
+			drop(rows.length);
 			log?.error({ err: error }, "the store refuses security events");
 		}
 	}
@@ -172,8 +184,8 @@ export function openSecurityEvents({
 			for (const [name, past] of refusals) if (past.minute < minute) keepRest(name);
 		},
 
-		/** How many rows wait, and how many were lost since the last good write. */
-		stats: () => ({ waiting: waiting.length, dropped }),
+		/** How many rows wait, how many were lost so far, and how often each event was recorded. */
+		stats: () => ({ waiting: waiting.length, dropped: droppedInAll, recorded: { ...recorded } }),
 
 		/** Writes what waits now. */
 		flush: write,

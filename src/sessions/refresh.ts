@@ -38,6 +38,7 @@ export function createRefresh({
 	users: Users;
 	graceSeconds: number;
 }) {
+	const renewed = { ok: 0, grace: 0 };
 	/** The sessions that this process is moving on right now. */
 	const advancing = new Map<string, { generation: number; moved: Promise<boolean> }>();
 
@@ -92,14 +93,23 @@ export function createRefresh({
 	): Promise<{ session: Session; made: Made }> {
 		if (user.disabled) throw refused("its account is disabled", { session: session.id, user: user.id });
 		const made = await make({ user, session: next });
-		if (!current) return { session, made };
-		if (await advance(session)) return { session: next, made };
+		if (!current) {
+			renewed.grace++;
+			return { session, made };
+		}
+		if (await advance(session)) {
+			renewed.ok++;
+			return { session: next, made };
+		}
 		// Another request with the same token was faster: now this one is the predecessor.
 		return renew(await admit({ sessionId: session.id, generation: session.generation }), make);
 	}
 
 	return {
 		renew,
+
+		/** How many tokens got a successor, the newest ones and those within their grace time. Refusals are events. */
+		stats: () => ({ ...renewed }),
 
 		/**
 		 * Accepts a refresh token, or ends its session where the token was used before. A forged one ends nothing.

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Dialect, Kysely, RawBuilder, Transaction } from "kysely";
 import type { Log } from "../log.ts";
+import type { Distribution } from "../metrics/histogram.ts";
 import type { StoreKind } from "./migrations.ts";
 import type { Schema } from "./schema.ts";
 
@@ -17,6 +18,17 @@ export interface Listener {
 	listening(): boolean | undefined;
 	close(): Promise<void>;
 }
+
+/** How a store does. SQLite has one connection. */
+export interface StoreStats {
+	/** How long statements took, in seconds, without the wait for a connection. */
+	statements: Distribution;
+	/** Connections that work and that have nothing to do, and callers that wait for one. */
+	connections: { inUse: number; idle: number; waiting: number };
+}
+
+/** Bounds of the histogram of statements, in seconds; the last one is the patience with them. */
+export const statementBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2];
 
 /** The file of a SQLite store. */
 export const sqliteFile = (dataDir: string): string => join(dataDir, "gatehouse.db");
@@ -50,6 +62,8 @@ export interface Backend {
 	readOnlyExpression(): RawBuilder<boolean>;
 	/** Uses no connection again that is open now. */
 	renew(): void;
+	/** See `Store.stats`. */
+	stats(): StoreStats;
 	/** See `Store.listen`. */
 	listen(options: ListenOptions): Listener;
 	/** See `Store.backup`. */

@@ -4,6 +4,8 @@
  */
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
 import pg from "pg";
+import { createHistogram, type Histogram } from "../metrics/histogram.ts";
+import { type StoreStats, statementBounds } from "./backend.ts";
 import { isReadOnly, isTooSoon, postgresFailure, unavailable } from "./failures.ts";
 import { createNotifier } from "./notifications.ts";
 
@@ -32,6 +34,7 @@ export type PostgresPools = ReturnType<typeof createPostgresPools>;
 export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 	let size = connectionsAtFirst;
 	const pools: pg.Pool[] = [];
+	const statements = createHistogram(statementBounds);
 	/** The pool of one connection, beside which the others have the rest. */
 	let following: pg.Pool | undefined;
 	const limitOf = (pool: pg.Pool) => (pool === following ? 1 : size - 1);
@@ -94,7 +97,7 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 						const client = await connect(pool);
 						// Who has waited for a connection has less patience left: both waits together keep to one bound.
 						const leftMs = patienceMs - (performance.now() - askedMs);
-						return guardClient(client, { patienceMs: leftMs, onAnnounced, onReadOnly: renew });
+						return guardClient(client, { patienceMs: leftMs, statements, onAnnounced, onReadOnly: renew });
 					} catch (error) {
 						throw unavailable(error);
 					}
@@ -104,6 +107,17 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 
 		/** Uses no connection again that is open now: after a failover it may lead to a server that is not the one any more. */
 		renew,
+
+		/** See `Store.stats`. */
+		stats(): StoreStats {
+			const connections = { inUse: 0, idle: 0, waiting: 0 };
+			for (const { totalCount, idleCount, waitingCount } of pools) {
+				connections.inUse += totalCount - idleCount;
+				connections.idle += idleCount;
+				connections.waiting += waitingCount;
+			}
+			return { statements: statements.read(), connections };
+		},
 
 		/** Fits the pools to a server that allows so many connections in all; answers how many they have together. */
 		setSize(serverConnections: number): number {
@@ -141,18 +155,25 @@ function createPool(databaseUrl: string, patienceMs: number): pg.Pool {
  * ends), and the pool gets it back only to destroy it.
  *
  * @param on.patienceMs how long a statement may take.
+ * @param on.statements where its time is noted.
  * @param on.onAnnounced called after the commit of a transaction that has announced something.
  * @param on.onReadOnly called where the server takes no writes: after a failover that is the old one.
  */
 function guardClient(
 	client: pg.PoolClient,
-	{ patienceMs, onAnnounced, onReadOnly }: { patienceMs: number; onAnnounced: () => void; onReadOnly: () => void },
+	{
+		patienceMs,
+		statements,
+		onAnnounced,
+		onReadOnly,
+	}: { patienceMs: number; statements: Histogram; onAnnounced: () => void; onReadOnly: () => void },
 ): PostgresPoolClient {
 	let outage: unknown;
 	let announced = false;
 
 	async function query<Row>(text: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>> {
 		if (outage) throw outage;
+		const startMs = performance.now();
 		try {
 			const statement: pg.QueryConfig & pg.ClientConfig = { text, values: [...parameters], query_timeout: patienceMs };
 			const result = await client.query(statement);
@@ -164,6 +185,8 @@ function guardClient(
 			if (failure !== error) outage = failure;
 			if (isReadOnly(error)) onReadOnly();
 			throw failure;
+		} finally {
+			statements.observe((performance.now() - startMs) / 1000);
 		}
 	}
 

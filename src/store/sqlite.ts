@@ -18,8 +18,10 @@ import {
 } from "kysely";
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../clock.ts";
-import { type Backend, sqliteFile } from "./backend.ts";
+import { createHistogram, type Histogram } from "../metrics/histogram.ts";
+import { type Backend, sqliteFile, statementBounds } from "./backend.ts";
 import { isLocked, sqliteFailure } from "./failures.ts";
+import { createTurns, type Turns } from "./turns.ts";
 
 /** A parameter that is the time when its statement runs, and not when it was compiled: see `Store.prepare`. */
 const present = Symbol("present");
@@ -29,12 +31,18 @@ const CACHED_STATEMENTS = 200;
 /** The database `gatehouse.db` in `dataDir`. Nothing is opened yet. */
 export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock: Clock }): Backend {
 	const file = sqliteFile(dataDir);
+	const statementSeconds = createHistogram(statementBounds);
+	/** Of the newest connection: a migration has one of its own before. */
+	let turns = createTurns();
 	return {
 		kind: "sqlite",
 		setting: "DATA_DIR",
 		dialect: (patienceMs) => ({
 			createAdapter: () => new TransactionalSqliteAdapter(),
-			createDriver: () => createDriver(dataDir, file, patienceMs, clock),
+			createDriver() {
+				turns = createTurns();
+				return createDriver({ dataDir, file, patienceMs, clock, turns, statementSeconds });
+			},
 			createIntrospector: (db) => new SqliteIntrospector(db),
 			createQueryCompiler: () => new SqliteQueryCompiler(),
 		}),
@@ -49,6 +57,7 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 		// A full disk is found out by who writes; there is no other server to turn to.
 		readOnlyExpression: () => sql<boolean>`false`,
 		renew: () => {},
+		stats: () => ({ statements: statementSeconds.read(), connections: turns.stats() }),
 		listen: () => ({ listening: () => undefined, close: async () => {} }),
 		backup: (target) => copyDatabase(file, target),
 	};
@@ -66,27 +75,31 @@ class TransactionalSqliteAdapter extends SqliteAdapter {
 	}
 }
 
-/** Gives the one connection to one caller at a time: two transactions on it would be one. */
-function createDriver(dataDir: string, file: string, patienceMs: number, clock: Clock): Driver {
+/** Gives the one connection to one caller at a time. */
+function createDriver({
+	dataDir,
+	file,
+	patienceMs,
+	clock,
+	turns,
+	statementSeconds,
+}: {
+	dataDir: string;
+	file: string;
+	patienceMs: number;
+	clock: Clock;
+	turns: Turns;
+	statementSeconds: Histogram;
+}): Driver {
 	let database: DatabaseSync;
 	let statements: Statements;
-	let queue: Promise<void> = Promise.resolve();
-	let leave = () => {};
-
-	async function takeTurn(): Promise<void> {
-		const turn = queue;
-		const { promise, resolve } = Promise.withResolvers<void>();
-		queue = promise;
-		await turn;
-		leave = resolve;
-	}
 
 	/** While another process holds the lock, whoever only reads goes first: a transaction that has not begun needs no connection. */
 	async function pause(): Promise<void> {
 		if (database.isTransaction) return void (await sleep(RETRY_MS));
-		leave();
+		turns.leave();
 		await sleep(RETRY_MS);
-		await takeTurn();
+		await turns.take();
 	}
 
 	return {
@@ -97,11 +110,11 @@ function createDriver(dataDir: string, file: string, patienceMs: number, clock: 
 		async acquireConnection() {
 			// From the moment the caller asked, so that a queue behind a foreign lock is answered in time as a whole.
 			const deadline = performance.now() + patienceMs;
-			await takeTurn();
-			return createConnection(statements, { deadline, pause }, clock);
+			await turns.take();
+			return createConnection(statements, { deadline, pause }, clock, statementSeconds);
 		},
 		async releaseConnection() {
-			leave();
+			turns.leave();
 		},
 		async beginTransaction(connection) {
 			// A deferred BEGIN that turns to writing later fails at once when another process wrote in between.
@@ -115,24 +128,37 @@ function createDriver(dataDir: string, file: string, patienceMs: number, clock: 
 			if (database.isTransaction) await connection.executeQuery(CompiledQuery.raw("rollback"));
 		},
 		async destroy() {
-			await queue;
+			await turns.settled();
 			database.close();
 		},
 	};
 }
 
-function createConnection(statements: Statements, patience: Patience, clock: Clock): DatabaseConnection {
+function createConnection(
+	statements: Statements,
+	patience: Patience,
+	clock: Clock,
+	statementSeconds: Histogram,
+): DatabaseConnection {
+	function run<Row>(text: string, parameters: readonly unknown[]): QueryResult<Row> {
+		const { statement, returnsRows } = statements.get(text);
+		const values = parameters.map((value) => (value === present ? clock.now() : value)) as Parameters<
+			StatementSync["run"]
+		>;
+		if (returnsRows) return { rows: statement.all(...values) as Row[] };
+		const { changes } = statement.run(...values);
+		return { rows: [], numAffectedRows: BigInt(changes) };
+	}
+
 	return {
-		executeQuery: <Row>({ sql, parameters }: CompiledQuery) =>
-			untilUnlocked(patience, (): QueryResult<Row> => {
-				const { statement, returnsRows } = statements.get(sql);
-				const values = parameters.map((value) => (value === present ? clock.now() : value)) as Parameters<
-					StatementSync["run"]
-				>;
-				if (returnsRows) return { rows: statement.all(...values) as Row[] };
-				const { changes } = statement.run(...values);
-				return { rows: [], numAffectedRows: BigInt(changes) };
-			}),
+		executeQuery<Row>({ sql, parameters }: CompiledQuery) {
+			const startMs = performance.now();
+			return untilUnlocked(patience, (): QueryResult<Row> => {
+				const result = run<Row>(sql, parameters);
+				statementSeconds.observe((performance.now() - startMs) / 1000);
+				return result;
+			});
+		},
 		streamQuery() {
 			throw new Error("The SQLite store does not stream");
 		},

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { type Compilable, Kysely, type RawBuilder, sql, type Transaction } from "kysely";
 import type { Clock } from "../clock.ts";
 import { untilAdmitted } from "./admission.ts";
-import { type Listener, type ListenOptions, sqliteFile } from "./backend.ts";
+import { type Listener, type ListenOptions, type StoreStats, sqliteFile } from "./backend.ts";
 import { cannotOpen } from "./cannot-open.ts";
 import { unavailable } from "./failures.ts";
 import { migrate, requireMigrated } from "./migrate.ts";
@@ -58,6 +58,8 @@ export interface Store {
 	 * SQLite has no such thing: there nobody is woken.
 	 */
 	listen(options: ListenOptions): Listener;
+	/** How long statements took so far, and who waits for a connection now. */
+	stats(): StoreStats;
 	/**
 	 * SQLite: copies the live database to a new file of mode 0600; throws when the file exists.
 	 * PostgreSQL: always throws, naming pg_dump.
@@ -155,6 +157,7 @@ export async function openStore({
 			>;
 		},
 		listen: (options) => backend.listen(options),
+		stats: () => backend.stats(),
 		backup: (file) => backend.backup(file),
 		async close() {
 			await db.destroy();

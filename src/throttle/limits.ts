@@ -76,6 +76,8 @@ export function createLimits({
 	const spraying = createSpraying({ store });
 	const ofAccount = accountLimit(config.loginAccountFailures);
 	const ofAddress = addressLimit(config.loginAddressFailures);
+	/** How often a limit has refused a try, by what had used it up. */
+	const limited = { account: 0, address: 0, password: 0, device: 0 };
 
 	/** Counts a try against the account and the address, or refuses it. */
 	async function takeAsStranger(guess: Guess): Promise<Try> {
@@ -85,14 +87,26 @@ export function createLimits({
 		const passwordRow = spraying.rowOf(key, guess.password);
 		const both = [account, address];
 
-		const look = async (): Promise<number> => {
+		/** What has to be waited for the longest. */
+		const look = async (): Promise<{ kind: keyof typeof limited; seconds: number }> => {
 			const { now, rows } = await tries.look([account.key, address.key, passwordRow]);
-			const waits = both.map(({ key: row, limit }) => waitSeconds(rows.get(row), limit, now));
-			return Math.max(...waits, (rows.get(passwordRow)?.retry_at ?? 0) - now);
+			const [first, ...others] = [
+				{ kind: "account", seconds: waitSeconds(rows.get(account.key), account.limit, now) },
+				{ kind: "address", seconds: waitSeconds(rows.get(address.key), address.limit, now) },
+				{ kind: "password", seconds: (rows.get(passwordRow)?.retry_at ?? 0) - now },
+			] as const;
+			return others.reduce<{ kind: keyof typeof limited; seconds: number }>(
+				(longest, wait) => (wait.seconds > longest.seconds ? wait : longest),
+				first,
+			);
+		};
+		const tooMany = ({ kind, seconds }: Awaited<ReturnType<typeof look>>): Error => {
+			limited[kind]++;
+			return Object.assign(new errors.TOO_MANY_ATTEMPTS(), { retryAfter: Math.max(1, seconds) });
 		};
 		// Looked at first: who is refused costs the store one read and no write.
 		const wait = await look();
-		if (wait > 0) throw tooMany(wait);
+		if (wait.seconds > 0) throw tooMany(wait);
 		const counted = await tries.take(both);
 		if (counted.size < both.length) {
 			const partly = both.filter(({ key: row }) => counted.has(row));
@@ -123,9 +137,12 @@ export function createLimits({
 	async function takeAsDevice(device: NamedDevice): Promise<Try | undefined> {
 		const own: Bucket = { key: `${deviceRows(device.userId)}${device.id}`, limit: deviceLimit };
 		const { now, rows } = await tries.look([own.key]);
-		if (device.expiresAt <= now || waitSeconds(rows.get(own.key), deviceLimit, now) > 0) return undefined;
-		const counted = await tries.take([own]);
-		if (counted.size === 0) return undefined;
+		if (device.expiresAt <= now) return undefined;
+		const isUsedUp = waitSeconds(rows.get(own.key), deviceLimit, now) > 0;
+		if (isUsedUp || (await tries.take([own])).size === 0) {
+			limited.device++;
+			return undefined;
+		}
 		return {
 			known: true,
 			right: () => quietly(tries.giveBack([own], own.key)),
@@ -144,6 +161,9 @@ export function createLimits({
 			if (!config.loginLimits) return uncounted;
 			return (guess.device && (await takeAsDevice(guess.device))) ?? takeAsStranger(guess);
 		},
+
+		/** How often a limit has refused a try so far. A device that has used up its own may still get in as a stranger. */
+		stats: () => ({ ...limited }),
 
 		/** Forgets all wrong tries on an account, of strangers and of its devices; not those of an address. */
 		async unlock({ id, username }: { id: string; username: string }): Promise<void> {
@@ -173,9 +193,6 @@ const hashed = (key: Buffer, kind: string, text: string): string =>
 	`${kind}:${createHmac("sha256", key).update(`${kind}\0${text}`).digest("base64url").slice(0, 22)}`;
 const accountRow = (key: Buffer, username: string): string => hashed(key, "account", username);
 const deviceRows = (userId: string): string => `device:${userId}:`;
-
-const tooMany = (seconds: number): Error =>
-	Object.assign(new errors.TOO_MANY_ATTEMPTS(), { retryAfter: Math.max(1, seconds) });
 
 /** What failed leaves the try counted: the answer does not depend on it. */
 async function quietly(work: Promise<void>): Promise<void> {

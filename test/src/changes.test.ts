@@ -187,13 +187,18 @@ t.test("how late a change was applied is measured by the store's clock, and told
 	const told: unknown[] = [];
 	changes.onApplied((topic, lagMs) => told.push([topic, lagMs]));
 	await changes.start();
-	t.same(changes.stats(), { ageMs: 0, lagMs: {} }, "what was there before the start is not late");
+	t.match(
+		changes.stats(),
+		{ ageMs: 0, lagMs: {}, lags: { revocations: { count: 0 } } },
+		"what was there before the start is not late",
+	);
 	const now = (await store.news()).keys.nowMs;
 	store.announcedMs = now - 120;
 	versions.revocations = 1;
 	await changes.poll();
 	t.same(told, [["revocations", 120]]);
 	t.same(changes.stats().lagMs, { revocations: 120 });
+	t.match(changes.stats().lags, { revocations: { count: 1, sum: 0.12 }, keys: { count: 0 } });
 	versions.revocations = 2;
 	await changes.poll();
 	t.equal(told.length, 1, "a version that came without a time of its own is not measured by the time before it");
