@@ -15,7 +15,8 @@ declare module "fastify" {
 
 export default fp(
 	async (app) => {
-		const pages = app.services.config.tokenLocations.includes("cookie");
+		const { config, tracing } = app.services;
+		const pages = config.tokenLocations.includes("cookie");
 		/** Methods by path, for routes without parameters: what a 405 needs to know. */
 		const methods = new Map<string, Set<string>>();
 		app.addHook("onRoute", ({ url, method }) => {
@@ -26,6 +27,7 @@ export default fp(
 
 		app.setErrorHandler((error, request, reply) => {
 			const { body, headers } = describe(error);
+			tracing?.refused(body.code);
 			if (reply.raw.destroyed && error instanceof Error && error.name === "AbortError")
 				request.log.info({ route: request.routeOptions.url }, "the client went away");
 			else note(request, body.statusCode, body.code, error);

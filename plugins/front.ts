@@ -40,5 +40,5 @@ export default fp(
 			route.onSend = [close, ...[route.onSend ?? []].flat()];
 		});
 	},
-	{ name: "front", dependencies: ["services"] },
+	{ name: "front", dependencies: ["services", "observe"] },
 );

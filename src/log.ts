@@ -14,10 +14,12 @@ const machineFields = new Set(["level", "time", "pid", "hostname", "msg"]);
  * Opens the log on standard output; `silent` writes nothing.
  *
  * @param terminal a person is watching: short lines, times of this day, only warnings and what concerns them.
+ * @param moreFields what every line says besides, asked for when it is written.
  */
-export function createLog(level: string, terminal: boolean): Log {
+export function createLog(level: string, terminal: boolean, moreFields?: () => object): Log {
 	const options = {
 		level,
+		...(moreFields && { mixin: moreFields }),
 		timestamp: pino.stdTimeFunctions.isoTime,
 		// A request or an answer that a route logs as a whole shows neither its headers nor its query.
 		serializers: {

@@ -10,6 +10,8 @@ import { createHttpServer } from "./http-server.ts";
 import { createLog, type Log } from "./log.ts";
 import type { Management } from "./management.ts";
 import { openServices, type Services } from "./services.ts";
+import type { TraceExportOptions } from "./trace-export.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** Requests that run longer than this after the drain time are cut. */
 const lastRequestsMs = 8_000;
@@ -44,7 +46,11 @@ const atOnce: Patience = { drainSeconds: 0, lastRequestsMs: 0 };
  * @param terminal a person is watching standard output.
  */
 export async function serve(config: Config, terminal: boolean): Promise<void> {
-	const log = createLog(config.logLevel, terminal);
+	const tracing = await openTracing(config, {
+		onFailure: (reason) => log.warn({ reason }, "traces cannot be exported; they are dropped"),
+		onRecovery: () => log.info("traces are exported again"),
+	});
+	const log = createLog(config.logLevel, terminal, tracing?.logFields);
 	process.on("uncaughtException", (error) => {
 		log.fatal({ err: error }, "a fault that nobody handled; the process ends");
 		process.exit(1);
@@ -59,7 +65,7 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 	const management = await openManagement(config, log);
 	const server = createHttpServer().listen(config.port, config.host);
 	await once(server, "listening");
-	const services = await openServices(config, { log });
+	const services = await openServices(config, { log, tracing });
 	const app = await buildApp(services, server);
 	await app.ready();
 	management?.follow(services);
@@ -78,6 +84,15 @@ async function openManagement(config: Config, log: Log): Promise<Management | un
 	const { managementHost: host, managementPort: port } = config;
 	if (port === undefined) return undefined;
 	return (await import("./management.ts")).openManagement({ host, port, log });
+}
+
+/** Traces, where they are on. Imported on need: nobody else pays for them. */
+async function openTracing(
+	{ tracesEndpoint: endpoint, tracesServiceName: serviceName, tracesRatio: ratio }: Config,
+	callbacks: Pick<TraceExportOptions, "onFailure" | "onRecovery">,
+): Promise<Tracing | undefined> {
+	if (endpoint === undefined) return undefined;
+	return (await import("./tracing.ts")).openTracing({ endpoint, serviceName, ratio, ...callbacks });
 }
 
 /** Ends the process by `end` at the first signal, and by force at the next one. */
@@ -125,6 +140,7 @@ async function close({ app, server, services, management }: Serving, patience: P
 	await app.close();
 	await services.close();
 	await management?.close();
+	await services.tracing?.close();
 	services.log.info("ended");
 }
 

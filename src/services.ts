@@ -26,6 +26,7 @@ import { openStore, type Store } from "./store/store.ts";
 import { createDeviceTokens } from "./throttle/device-token.ts";
 import { createLimits } from "./throttle/limits.ts";
 import { createTokens } from "./tokens.ts";
+import type { Tracing } from "./tracing.ts";
 import { createUsers } from "./users/users.ts";
 
 export type Services = Awaited<ReturnType<typeof openServices>>;
@@ -34,13 +35,15 @@ export type Services = Awaited<ReturnType<typeof openServices>>;
  * What the CLI and the server both stand on: the store, not yet migrated, and the services over it. No key, no token.
  *
  * @param log where security events go besides the store; a command has none.
+ * @param tracing who hears of statements and hashes, where traces are on.
  */
-export async function openAccounts(config: Config, clock: Clock = systemClock, log?: Log) {
+export async function openAccounts(config: Config, clock: Clock = systemClock, log?: Log, tracing?: Tracing) {
 	const store = await openStore({
 		databaseUrl: config.databaseUrl,
 		databaseListenUrl: config.databaseListenUrl,
 		dataDir: config.dataDir,
 		clock,
+		onStatement: tracing?.statement,
 	});
 	const storedEvents = createStoredEvents({ store });
 	const securityEvents = openSecurityEvents({ stored: storedEvents, clock, log });
@@ -54,12 +57,13 @@ export async function openAccounts(config: Config, clock: Clock = systemClock, l
 		sessions,
 		onPasswordReplaced: (username) => forgetInitialPassword(config, username),
 	});
-	const passwords = openPasswords({
+	const pool = openPasswords({
 		cost: config.hashCost,
 		threads: config.hashThreads,
 		maxWaitSeconds: config.hashMaxWaitSeconds,
 		minLength: config.passwordMinLength,
 	});
+	const passwords = tracing === undefined ? pool : tracing.around(pool);
 	const limits = createLimits({
 		store,
 		config,
@@ -119,8 +123,11 @@ export function openRing(config: Config, store: Store) {
  *
  * @throws where the store cannot be reached, a key is weak or SECRET does not open it; nothing stays open then.
  */
-export async function openServices(config: Config, { log, clock = systemClock }: { log: Log; clock?: Clock }) {
-	const accounts = await openAccounts(config, clock, log);
+export async function openServices(
+	config: Config,
+	{ log, clock = systemClock, tracing }: { log: Log; clock?: Clock; tracing?: Tracing | undefined },
+) {
+	const accounts = await openAccounts(config, clock, log, tracing);
 	try {
 		const { store, securityEvents, revocations, sessions, users } = accounts;
 		await bringUpToDate(config, store);
@@ -176,6 +183,7 @@ export async function openServices(config: Config, { log, clock = systemClock }:
 			tokens: createTokens({ config, keys, clock, revocations }),
 			readiness: createReadiness({ changes, keys }),
 			pressure,
+			tracing,
 			async close(): Promise<void> {
 				pressure.close();
 				await housekeeping.close();

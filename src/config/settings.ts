@@ -154,7 +154,7 @@ export const settings = {
 	}),
 	trustProxy: setting<readonly string[]>({
 		name: "TRUST_PROXY",
-		doc: "Addresses or CIDR blocks of the proxies whose X-Forwarded headers and X-Request-Id are believed, separated by commas.",
+		doc: "Addresses or CIDR blocks of the proxies whose X-Forwarded headers, X-Request-Id and traceparent are believed, separated by commas.",
 		parse: parse.addresses,
 		fallback: [],
 		fallbackDoc: "none",
@@ -184,6 +184,24 @@ export const settings = {
 		doc: "Normal service after SIGTERM, while /readyz already answers 503, 0 to 300.",
 		parse: parse.integer(0, 300),
 		fallback: 5,
+	}),
+	tracesEndpoint: optional({
+		name: "OTEL_EXPORTER_OTLP_ENDPOINT",
+		doc: "Where traces go: the base address of a collector for OTLP over HTTP (`http://collector:4318`).",
+		parse: parse.collectorUrl,
+		fallbackDoc: "none, there are no traces",
+	}),
+	tracesServiceName: setting({
+		name: "OTEL_SERVICE_NAME",
+		doc: "The service's name in its traces.",
+		parse: parse.claim,
+		fallback: "gatehouse",
+	}),
+	tracesRatio: setting({
+		name: "OTEL_TRACES_SAMPLER_ARG",
+		doc: "The share of requests that are traced, 0 to 1, where no trusted proxy has decided.",
+		parse: parse.share,
+		fallback: 1,
 	}),
 	logLevel: setting({
 		name: "LOG_LEVEL",

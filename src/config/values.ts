@@ -19,6 +19,13 @@ export const integer =
 		return number;
 	};
 
+/** A number from 0 to 1, such as 0.05. */
+export const share = (value: string): number => {
+	const number = /^\d{1,9}(\.\d{1,9})?$/.test(value) ? Number(value) : Number.NaN;
+	if (!(number >= 0 && number <= 1)) throw new Refusal("must be a number from 0 to 1");
+	return number;
+};
+
 /** One of a few words. */
 export const oneOf =
 	<const Word extends string>(...words: Word[]) =>
@@ -74,6 +81,14 @@ export const issuer = (value: string): string => {
 
 /** Parameters of a PostgreSQL address that do not undo what this service sets itself: its limits, host and port. */
 const postgresParameters = /^(sslmode|sslrootcert|sslcert|sslkey|sslnegotiation|uselibpqcompat|application_name)$/;
+
+/** Where a collector of traces is: the path of the traces comes behind it. */
+export const collectorUrl = (value: string): string => {
+	const url = URL.parse(text(value));
+	if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
+		throw new Refusal("must be an http or https address without user, query and fragment");
+	return value;
+};
 
 /** Where PostgreSQL is. */
 export const postgresUrl = (value: string): string => {

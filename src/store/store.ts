@@ -3,7 +3,7 @@
  * same promises, whichever it is.
  */
 import { existsSync } from "node:fs";
-import { type Compilable, Kysely, type RawBuilder, sql, type Transaction } from "kysely";
+import { type Compilable, Kysely, type LogEvent, type RawBuilder, sql, type Transaction } from "kysely";
 import type { Clock } from "../clock.ts";
 import { untilAdmitted } from "./admission.ts";
 import { type Listener, type ListenOptions, type StoreStats, sqliteFile } from "./backend.ts";
@@ -69,6 +69,15 @@ export interface Store {
 	close(): Promise<void>;
 }
 
+/** A statement that has ended, as traces may show it. */
+export interface Statement {
+	database: "sqlite" | "postgresql";
+	/** Its first word, or `other`. */
+	kind: string;
+	durationMs: number;
+	failed: boolean;
+}
+
 /** How far a topic is. */
 export interface News {
 	version: number;
@@ -90,19 +99,23 @@ export async function openStore({
 	databaseListenUrl = databaseUrl,
 	dataDir,
 	clock,
+	onStatement,
 }: {
 	databaseUrl: string | undefined;
 	/** Where to wait for notifications; `off` neither waits nor sends any. */
 	databaseListenUrl?: string | undefined;
 	dataDir: string;
 	clock: Clock;
+	/** Hears of every statement of requests, in the asynchronous context of who asked. */
+	onStatement?: ((statement: Statement) => void) | undefined;
 }): Promise<Store> {
 	// Imported on need: the driver that is not used costs neither memory nor time at start.
 	const backend =
 		databaseUrl === undefined
 			? (await import("./sqlite.ts")).createSqliteBackend({ dataDir, clock })
 			: (await import("./postgres.ts")).createPostgresBackend({ databaseUrl, databaseListenUrl });
-	const db = new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS) });
+	const log = onStatement && ((event: LogEvent) => onStatement(statementOf(backend.kind, event)));
+	const db = new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS), ...(log && { log }) });
 	// SQLite has one connection, which callers use in turn.
 	const following =
 		backend.kind === "sqlite" ? db : new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS, "following") });
@@ -163,6 +176,17 @@ export async function openStore({
 			await db.destroy();
 			if (following !== db) await following.destroy();
 		},
+	};
+}
+
+/** Of the text only the first word, and only one that is known: nothing of it can be somebody's data. */
+function statementOf(kind: StoreKind, { level, query, queryDurationMillis }: LogEvent): Statement {
+	const word = /^\s*(select|insert|update|delete|with|begin|start|commit|rollback)\b/i.exec(query.sql)?.[1];
+	return {
+		database: kind === "sqlite" ? "sqlite" : "postgresql",
+		kind: word?.toLowerCase() ?? "other",
+		durationMs: queryDurationMillis,
+		failed: level === "error",
 	};
 }
 

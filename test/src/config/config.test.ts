@@ -32,6 +32,9 @@ t.test("nothing has to be set", async (t) => {
 		docs: true,
 		securityEventDays: 90,
 		drainSeconds: 5,
+		tracesEndpoint: undefined,
+		tracesServiceName: "gatehouse",
+		tracesRatio: 1,
 		logLevel: "info",
 	});
 	t.ok(Object.isFrozen(config));
@@ -80,6 +83,9 @@ t.test("every setting can come from a file", async (t) => {
 		docs: "off",
 		securityEventDays: "7",
 		drainSeconds: "0",
+		tracesEndpoint: "http://collector.example.com:4318",
+		tracesServiceName: "login",
+		tracesRatio: "0.25",
 		logLevel: "warn",
 	};
 	const direct: Environment = {};
