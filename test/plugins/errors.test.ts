@@ -105,7 +105,7 @@ t.test("H07: errors are generic, and carry the request id that the log has", asy
 	});
 
 	await t.test("503 STORE_UNAVAILABLE where nothing is known any more", async () => {
-		services.store.versions = async () => {
+		services.store.news = async () => {
 			throw new Error("connect ECONNREFUSED 127.0.0.1:5432");
 		};
 		await services.changes.poll();
