@@ -111,6 +111,9 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 	const clock = options.clock ?? createFakeClock();
 	if (!options.empty) await seedRoot(config, clock);
 	const services = await openServices(config, { log, clock });
+	// A test that keeps this process busy would be refused for it; what is said by hand still counts.
+	services.pressure.close();
+	services.pressure.enter = () => services.pressure.stats().level;
 	const app = await buildApp(services);
 	t.teardown(async () => {
 		await app.close();
