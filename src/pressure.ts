@@ -33,28 +33,47 @@ const samplesToRise = 3;
 const requestsToLook = 256;
 /** How often garbage is collected while memory alone keeps the level up. */
 const collectMs = 5000;
-/** So long it has to be calm before the level falls: otherwise it would fall because of what it does, and rise again. */
+/** So long it has to be calm before nothing is refused: otherwise the level would fall because of what it does, and rise again. */
 const calmMs = 3000;
+/**
+ * So long a level that is no longer right is kept where it is not calm either. Then the one below is tried: without that
+ * a process that has a little to do all the time would refuse logins for ever. Level 1 is kept for long, because the try
+ * lets a flood in for half a second.
+ */
+const keepMs: Record<PressureLevel, number> = { 0: 0, 1: 60_000, 2: 3000 };
 
 /** From where on a level is right, and what is calm. */
-const limits: Record<"calm" | 1 | 2, Load> = {
+const limits: Record<"calm" | "collected" | 1 | 2, Load> = {
 	calm: { turnMs: 50, memory: 0.8 },
+	// Calm, once garbage was collected: what is left is in use, and stays.
+	collected: { turnMs: 50, memory: 0.85 },
 	1: { turnMs: 200, memory: 0.88 },
 	2: { turnMs: 500, memory: 0.94 },
 };
 
 export type Pressure = ReturnType<typeof openPressure>;
 
-/** Opens the watch over this process; it runs until `close`. `look` stands for the process in tests. */
-export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: () => Promise<Load> }) {
+/** Opens the watch over this process; it runs until `close`. `look` and `collect` stand for the process in tests. */
+export function openPressure({
+	log,
+	look = lookAtProcess,
+	collect = collectGarbage,
+}: {
+	log: Log;
+	look?: () => Promise<Load>;
+	collect?: () => void;
+}) {
 	let level: PressureLevel = 0;
 	let last: Load = { turnMs: 0, memory: 0 };
 	const recent: PressureLevel[] = [];
 	let calmSince: number | undefined;
+	/** When the level was right last. */
+	let rightMs = 0;
 	let timer: NodeJS.Timeout | undefined;
 	let closed = false;
 	let requests = 0;
-	let lastCollectedMs = Number.NEGATIVE_INFINITY;
+	/** When garbage was collected last; undefined before, and again when the level is 0. */
+	let collectedMs: number | undefined;
 	let lastSampleMs = performance.now();
 	const shed = { first: 0, rest: 0, connections: 0 };
 
@@ -64,13 +83,24 @@ export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: (
 		recent.push(reached(load, limits[2]) ? 2 : reached(load, limits[1]) ? 1 : 0);
 		if (recent.length > samplesToRise) recent.shift();
 		const sustained = recent.length < samplesToRise ? 0 : (Math.min(...recent) as PressureLevel);
-		calmSince = reached(load, limits.calm) ? undefined : (calmSince ?? nowMs);
-		if (sustained > level) become(sustained);
-		else if (level > 0 && calmSince !== undefined && nowMs - calmSince >= calmMs) become(0);
+		const calm = collectedMs === undefined ? limits.calm : limits.collected;
+		calmSince = reached(load, calm) ? undefined : (calmSince ?? nowMs);
+		if (sustained >= level) rightMs = nowMs;
+		if (sustained > level) become(sustained, nowMs);
+		else if (level > 0 && calmSince !== undefined && nowMs - calmSince >= calmMs) become(0, nowMs);
+		else if (level > 0 && nowMs - rightMs >= keepMs[level]) become(level === 2 ? 1 : 0, nowMs);
+		// Memory alone keeps the level up.
+		const onlyMemory = level > 0 && load.turnMs < limits.calm.turnMs && load.memory >= limits.calm.memory;
+		if (onlyMemory && nowMs - (collectedMs ?? Number.NEGATIVE_INFINITY) > collectMs) {
+			collectedMs = nowMs;
+			collect();
+		}
 	}
 
-	function become(next: PressureLevel): void {
+	function become(next: PressureLevel, nowMs: number): void {
 		level = next;
+		rightMs = nowMs;
+		if (level === 0) collectedMs = undefined;
 		const facts = { level, turnMs: Math.round(last.turnMs), memory: Number(last.memory.toFixed(2)), shed: { ...shed } };
 		if (level > 0) log.warn(facts, "overloaded: refusing what goes first, at level 2 the rest as well");
 		else log.info(facts, "no longer overloaded");
@@ -81,11 +111,6 @@ export function openPressure({ log, look = lookAtProcess }: { log: Log; look?: (
 			void look().then((load) => {
 				lastSampleMs = performance.now();
 				note(load, lastSampleMs);
-				const onlyMemory = level > 0 && load.turnMs < limits.calm.turnMs && load.memory >= limits.calm.memory;
-				if (onlyMemory && lastSampleMs - lastCollectedMs > collectMs) {
-					lastCollectedMs = lastSampleMs;
-					collectGarbage();
-				}
 				if (!closed) schedule();
 			});
 		}, sampleMs).unref();

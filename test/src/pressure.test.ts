@@ -12,12 +12,15 @@ const stuck: Load = { turnMs: 600, memory: 0.3 };
 function watch(t: Test) {
 	const lines: string[] = [];
 	const log = pino({ level: "info" }, { write: (line: string) => void lines.push(line) });
-	const pressure = openPressure({ log, look: () => new Promise(() => {}) });
-	t.teardown(pressure.close);
+	const collected: number[] = [];
 	let nowMs = 0;
+	const look = () => new Promise<Load>(() => {});
+	const pressure = openPressure({ log, look, collect: () => void collected.push(nowMs) });
+	t.teardown(pressure.close);
 	return {
 		pressure,
 		lines,
+		collected,
 		see(load: Load, times = 1) {
 			for (let time = 0; time < times; time++) {
 				nowMs += 100;
@@ -46,19 +49,46 @@ t.test(
 		t.equal(see(stuck), 1, "250 ms have held three times, 600 ms have not");
 		t.equal(see(stuck, 2), 2);
 		t.equal(see(calm, 29), 2);
-		t.equal(see(slow), 2, "not yet");
-		t.equal(see(calm, 30), 2, "and from the start again");
+		t.equal(see(slow), 1, "not calm, but less than level 2 for 3 s");
+		t.equal(see(calm, 30), 1, "and from the start again");
 		t.equal(see(calm, 2), 0);
-		t.equal(lines.length, 3, "a line for each change, not for each request");
+		t.equal(lines.length, 4, "a line for each change, not for each request");
 		t.match(pressure.stats(), { level: 0, shed: { first: 0, rest: 0, connections: 0 } });
 	},
 );
 
-t.test("what helps a little is not calm: the level does not fall and rise again under a flood", async (t) => {
-	const { see, lines } = watch(t);
-	see(slow, 3);
-	t.equal(see({ turnMs: 90, memory: 0.3 }, 1000), 1);
-	t.equal(lines.length, 1);
+t.test(
+	"what helps a little is not calm: a flood is let in for a moment once in a minute, and not all the time",
+	async (t) => {
+		const { see, lines } = watch(t);
+		const minutes = 10;
+		for (let minute = 0; minute < minutes; minute++) {
+			t.equal(see(slow, 3), 1);
+			t.equal(see({ turnMs: 90, memory: 0.3 }, 599), 1, "refusing helps a little");
+			t.equal(see({ turnMs: 90, memory: 0.3 }), 0, "and after a minute it is tried without");
+		}
+		t.equal(lines.length, 2 * minutes);
+	},
+);
+
+t.test("a level ends that is no longer right, whatever the process has to do besides", async (t) => {
+	for (const turnMs of [1, 49, 50, 55, 199]) {
+		const { see } = watch(t);
+		t.equal(see(stuck, 3), 2);
+		t.equal(see({ turnMs, memory: 0.3 }, 29), 2);
+		t.ok(see({ turnMs, memory: 0.3 }, 2) < 2, `turns of ${turnMs} ms: after 3 s only what goes first is refused`);
+		t.equal(see({ turnMs, memory: 0.3 }, 600), 0, "and after a minute nothing");
+		t.equal(see({ turnMs, memory: 0.3 }, 36_000), 0, "for good");
+	}
+	const { see } = watch(t);
+	see(stuck, 3);
+	t.equal(see({ turnMs: 499, memory: 0.3 }, 36_000), 1, "what is right for level 1 keeps level 1");
+	for (let minute = 0; minute < 2; minute++) {
+		see({ turnMs: 55, memory: 0.3 }, 298);
+		see(stuck, 2);
+		see({ turnMs: 55, memory: 0.3 }, 300);
+	}
+	t.equal(see(calm), 0, "two long pauses are no overload, neither before nor after");
 });
 
 t.test("memory counts like time", async (t) => {
@@ -67,6 +97,28 @@ t.test("memory counts like time", async (t) => {
 	t.equal(see({ turnMs: 1, memory: 0.95 }, 3), 2);
 	t.equal(see({ turnMs: 1, memory: 0.7 }, 32), 0);
 });
+
+t.test(
+	"memory that is in use keeps no level up: garbage is collected first, and what is left then is calm",
+	async (t) => {
+		const { see, collected } = watch(t);
+		t.equal(see({ turnMs: 1, memory: 0.95 }, 3), 2);
+		t.same(collected, [300], "at once");
+		t.equal(see({ turnMs: 1, memory: 0.81 }, 29), 2);
+		t.equal(see({ turnMs: 1, memory: 0.81 }, 1), 1);
+		t.equal(see({ turnMs: 1, memory: 0.81 }, 1), 0, "calm for 3 s");
+		t.equal(see({ turnMs: 1, memory: 0.87 }, 36_000), 0);
+		t.same(collected, [300], "and no garbage is collected for nothing");
+
+		see({ turnMs: 1, memory: 0.9 }, 3);
+		t.equal(see({ turnMs: 1, memory: 0.87 }, 590), 1, "just below the limit it may rise again at once");
+		t.equal(see({ turnMs: 1, memory: 0.87 }, 20), 0, "so that takes a minute");
+		t.equal(collected.length, 13, "with a collection every 5 s");
+
+		see({ turnMs: 1, memory: 0.9 }, 3);
+		t.equal(see({ turnMs: 1, memory: 0.9 }, 36_000), 1, "what is too much stays too much");
+	},
+);
 
 t.test("a real event loop that is kept busy is noticed, and noticed to be free again", async (t) => {
 	const pressure = openPressure({ log: pino({ level: "silent" }) });
