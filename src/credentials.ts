@@ -51,6 +51,7 @@ export function createCredentials({
 			origin: { id: requestId, ip: address },
 			device: isItsOwn ? device : undefined,
 			userId: found?.id,
+			isDisabled: found?.disabled === true,
 		};
 		const attempt = await limits.take(guess);
 		const enabled = found?.disabled === false ? found : undefined;

@@ -50,7 +50,7 @@ export const securityEvents = {
 	login_refused: refused("login refused", ["reason"], ["user"]),
 	login_account_limited: refused("an account was tried too often", ["seconds"], ["user"]),
 	login_address_limited: refused("an address has tried too often", ["seconds"], ["user"]),
-	login_password_sprayed: refused("one password was tried on many accounts", [], ["user"]),
+	login_password_sprayed: refused("one password was tried on many accounts", []),
 	reauthentication: happened("gave the password again", ["user", "session"]),
 	reauthentication_refused: refused("the password given again was refused", ["user", "session", "reason"]),
 	refresh: happened("refreshed", ["user", "session"]),

@@ -41,6 +41,8 @@ export interface Guess {
 	device: NamedDevice | undefined;
 	/** For security events. */
 	userId: string | undefined;
+	/** Whether the account is disabled: then its right password, too, is answered as a wrong one. */
+	isDisabled: boolean;
 }
 
 /** A try that was let through and counted. One of the three has to follow, or it counts as wrong. */
@@ -93,7 +95,7 @@ export function createLimits({
 			const [first, ...others] = [
 				{ kind: "account", seconds: waitSeconds(rows.get(account.key), account.limit, now) },
 				{ kind: "address", seconds: waitSeconds(rows.get(address.key), address.limit, now) },
-				{ kind: "password", seconds: (rows.get(passwordRow)?.retry_at ?? 0) - now },
+				{ kind: "password", seconds: spraying.waitSeconds(rows.get(passwordRow), now) },
 			] as const;
 			return others.reduce<{ kind: keyof typeof limited; seconds: number }>(
 				(longest, wait) => (wait.seconds > longest.seconds ? wait : longest),
@@ -126,8 +128,8 @@ export function createLimits({
 			unchecked: () => quietly(tries.giveBack(both)),
 			wrong: () =>
 				quietly(
-					spraying.note(passwordRow, account.key).then((isTooMany) => {
-						if (isTooMany) securityEvents.record({ event: "login_password_sprayed", ...user }, origin);
+					spraying.note(guess.isDisabled ? spraying.anyRow() : passwordRow, account.key).then((isTooMany) => {
+						if (isTooMany) securityEvents.record({ event: "login_password_sprayed" }, origin);
 					}),
 				),
 		};

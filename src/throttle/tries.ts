@@ -13,7 +13,7 @@ const longestDelay = 900;
  * A time that lies further ahead than any try can bring it, and so many seconds more, is from before the clock was set
  * back: it counts for nothing, or nobody could log in until that time came again.
  */
-const clockMargin = 60;
+export const clockMargin = 60;
 /** Rows that one statement deletes: few enough that nobody waits for it. */
 const step = 500;
 

@@ -148,7 +148,32 @@ onEachStore((store) => {
 			"other passwords are free",
 		);
 		t.notMatch(house.rawLog(), /one password for all/);
+		const [event] = house.logged.filter(({ event }) => event === "login_password_sprayed");
+		t.notOk("user" in (event ?? {}), "nobody is named: who was tried last is one of many");
 	});
+
+	t.test(
+		`R11 on ${store}: what is kept of a wrong password does not say when it was typed, and of a right one nothing is kept`,
+		async (t) => {
+			const house = await limited(t, { store });
+			const id = await house.addUser("ada");
+			const { db } = house.services.store;
+			const notes = () => db.selectFrom("login_tries").selectAll().where("bucket", "like", "password:%").execute();
+			house.clock.advance(1234 - (house.clock.now() % 3600));
+			await from(house, "203.0.113.1", "ada", "almost the password");
+			const [note] = await notes();
+			const now = await house.services.store.now();
+			t.equal((note?.forgotten_at ?? 1) % 3600, 0, "it ends with a full hour");
+			t.ok((note?.forgotten_at ?? 0) > now + 3500 && (note?.forgotten_at ?? 0) <= now + 7200, "an hour or two");
+
+			await house.services.users.setDisabled(id, true);
+			t.equal((await from(house, "203.0.113.1", "ada", goodPassword)).statusCode, 401);
+			const kept = (await notes()).map(({ bucket }) => bucket);
+			t.equal(kept.length, 2, "a row all the same, or its absence would tell that the account is disabled");
+			await from(house, "203.0.113.2", "nobody", goodPassword);
+			t.equal((await notes()).length, 3, "but one that stands for another password");
+		},
+	);
 });
 
 t.test("R11: one account that repeats one wrong password is not many", async (t) => {
@@ -158,6 +183,19 @@ t.test("R11: one account that repeats one wrong password is not many", async (t)
 		t.equal((await from(house, "203.0.113.1", "nobody", "the same again")).statusCode, 401);
 	}
 	t.notMatch(house.rawLog(), /sprayed/);
+});
+
+t.test("a sprayed password is free again after the clock was set back, and is counted anew", async (t) => {
+	const house = await limited(t);
+	const spray = async (count: number) =>
+		(await from(house, `198.18.${count}.1`, `name${count}`, "one password for all")).statusCode;
+	for (let count = 0; count < 60; count++) await spray(count);
+	t.equal(await spray(60), 429);
+	house.clock.advance(-30 * 86_400);
+	const statuses: number[] = [];
+	for (let count = 100; count < 160; count++) statuses.push(await spray(count));
+	const compared = statuses.indexOf(429);
+	t.ok(compared >= 20 && compared < 45, `${compared} were compared`);
 });
 
 t.test("R05: all addresses of one /64 are one, and an IPv4 address is one in both its forms", async (t) => {
