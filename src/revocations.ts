@@ -119,8 +119,13 @@ export function createRevocations({ store }: { store: Store }) {
 			sessionId,
 			tokenId,
 			issuedAt,
-		}: Pick<Principal, "id" | "sessionId" | "tokenId" | "issuedAt">): boolean =>
-			issuedAt < issuedBefore || accounts.has(id) || ids.has(sessionId) || ids.has(tokenId),
+			authenticatedAt,
+		}: Pick<Principal, "id" | "sessionId" | "tokenId" | "issuedAt" | "authenticatedAt">): boolean =>
+			// Whose password was given before belongs to a session that was begun before, however new the token is.
+			Math.min(issuedAt, authenticatedAt) < issuedBefore || accounts.has(id) || ids.has(sessionId) || ids.has(tokenId),
+
+		/** Everything issued before this time is refused, in epoch seconds of the store; 0 where nobody has said so. */
+		issuedBefore: (): number => issuedBefore,
 
 		/** Whether something of this time, in epoch seconds, was issued too early. */
 		isTooOld: (issuedAt: number): boolean => issuedAt < issuedBefore,

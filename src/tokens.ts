@@ -50,8 +50,18 @@ export function createTokens({
 	config: Config;
 	keys: Keys;
 	clock: Clock;
-	revocations: Pick<Revocations, "has">;
+	revocations: Pick<Revocations, "has" | "issuedBefore">;
 }) {
+	/**
+	 * The time of a new token: never one that is refused already. After `revoke --issued-before now` a clock behind the
+	 * store's would make dead tokens for as long as it is behind. Further ahead than any verifier tolerates helps nobody.
+	 */
+	function issueTime(): number {
+		const now = clock.now();
+		const issuedBefore = revocations.issuedBefore();
+		return issuedBefore <= now + toleranceSeconds ? Math.max(now, issuedBefore) : now;
+	}
+
 	/** Whether a token has ended (RFC 7519 section 4.1.4). */
 	const hasExpired = (principal: Principal): boolean => clock.now() >= principal.expiresAt + toleranceSeconds;
 
@@ -73,7 +83,7 @@ export function createTokens({
 			session: Session,
 			{ fresh, extra = {} }: { fresh: boolean; extra?: Partial<ExtraClaims> },
 		): AccessClaims {
-			const now = clock.now();
+			const now = issueTime();
 			return {
 				...extra,
 				iss: config.issuer,

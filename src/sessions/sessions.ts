@@ -60,6 +60,10 @@ export function createSessions({
 		return sql<number>`case when access_until > ${next} then access_until else ${next} end`;
 	};
 
+	/** Whether a session is good at `now`, a time of the store: not over, and not begun before what `revoke` has refused. */
+	const isLive = ({ createdAt, expiresAt }: Pick<Session, "createdAt" | "expiresAt">, now: number): boolean =>
+		expiresAt > now && !revocations.isTooOld(createdAt);
+
 	const findRow = store.prepare((slot: Slot<{ id: string }>) =>
 		store.db
 			.selectFrom("sessions")
@@ -144,13 +148,14 @@ export function createSessions({
 	return {
 		...ending,
 		begin,
+		isLive,
 
 		/** The session with this id and the store's time, while it lives. */
 		async find(id: string): Promise<{ session: Session; now: number } | undefined> {
 			const [row] = await findRow({ id });
 			if (!row) return undefined;
 			const { now, ...session } = row;
-			return session.expiresAt > now && !revocations.isTooOld(session.createdAt) ? { session, now } : undefined;
+			return isLive(session, now) ? { session, now } : undefined;
 		},
 
 		/**
@@ -173,13 +178,14 @@ export function createSessions({
 		/** Notes that the password was given again, and that a token follows. `undefined` where the session has ended. */
 		async reauthenticate(id: string): Promise<Session | undefined> {
 			const now = store.nowExpression();
-			return store.db
+			const session = await store.db
 				.updateTable("sessions")
 				.set({ authenticated_at: now, access_until: accessUntil() })
 				.where("id", "=", id)
 				.where("expires_at", ">", now)
 				.returning(sessionColumns)
 				.executeTakeFirst();
+			return session && !revocations.isTooOld(session.createdAt) ? session : undefined;
 		},
 
 		/** The live sessions of an account, the last used first. */

@@ -1,6 +1,6 @@
 /** How accounts are read one at a time, with all that a token says of them: statements of the hot path. */
 import { type Grants, grantsOf } from "../permissions.ts";
-import { type Session, sessionColumns } from "../sessions/sessions.ts";
+import { type Session, type Sessions, sessionColumns } from "../sessions/sessions.ts";
 import type { Slot, Store } from "../store/store.ts";
 
 /** An account as its owner and administrators may see it. */
@@ -15,7 +15,7 @@ export interface User extends Grants {
 }
 
 /** Builds the look-ups over the store. */
-export function createLookups({ store }: { store: Store }) {
+export function createLookups({ store, sessions }: { store: Store; sessions: Pick<Sessions, "isLive"> }) {
 	/** An account, once for each permission of each of its roles: every refresh asks for it. */
 	const findRows = store.prepare((slot: Slot<{ id: string }>) =>
 		store.db
@@ -55,8 +55,9 @@ export function createLookups({ store }: { store: Store }) {
 	async function findBySession(sessionId: string): Promise<{ session: Session; user: User; now: number } | undefined> {
 		const rows = await findRowsBySession({ sessionId });
 		const [row] = rows;
-		if (!row || row.expiresAt <= row.now) return undefined;
+		if (!row) return undefined;
 		const { username, disabled_at, created_at, role: _, permission: __, now, ...session } = row;
+		if (!sessions.isLive(session, now)) return undefined;
 		const user = { ...accountOf({ id: session.userId, username, disabled_at, created_at }), ...grantsOf(rows) };
 		return { session, user, now };
 	}

@@ -34,7 +34,7 @@ export function createUsers({
 }) {
 	const columns = ["id", "username", "disabled_at", "created_at"] as const;
 
-	const { find, findBySession } = createLookups({ store });
+	const { find, findBySession } = createLookups({ store, sessions });
 
 	/** Changes that could lock everybody out, or that end tokens: one at a time, told to all processes. */
 	async function guarded(

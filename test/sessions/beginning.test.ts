@@ -57,7 +57,8 @@ onEachStore((kind) => {
 			const bob = await beginSession(house, await house.addUser("bob"));
 			const now = await store.now();
 			const version = async () => (await store.versions()).revocations;
-			const refused = (sessionId: string) => revocations.has({ id: ada, sessionId, tokenId: "none", issuedAt: now });
+			const times = { issuedAt: now, authenticatedAt: now };
+			const refused = (sessionId: string) => revocations.has({ id: ada, sessionId, tokenId: "none", ...times });
 
 			const over = await fill(store, ada, 5, () => now - 5000, now - 10);
 			const ids = await fill(store, ada, mostSessions - 1, (index) => now - 4000 + index, now + 5000);

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { revokeIssuedBefore } from "../../src/cli/revoke.ts";
-import { testApp } from "../support/app.ts";
+import { aSession, createFakeClock, type TestApp, testApp } from "../support/app.ts";
 import { beginSession, introspector, openDoors, rotate } from "../support/sessions.ts";
 import { onEachStore, openStoreLocation } from "../support/stores.ts";
 
@@ -71,6 +71,70 @@ onEachStore((kind) => {
 		t.equal(await services.sessions.endBegunBefore(now - 5), 1);
 		t.same(await openDoors(house, asker, next), []);
 		t.equal((await house.get("/protected", asker)).statusCode, 200, "a session that was begun later goes on");
+	});
+
+	t.test(`${kind}: once the time is stored nothing of before is good, also where no session was deleted`, async (t) => {
+		const house = await testApp(t, { store: kind });
+		const { services, clock } = house;
+		const asker = await introspector(house);
+		const now = await services.store.now();
+		// A tolerance apart, whatever the two clocks of this test say.
+		clock.advance(Math.max(0, now - clock.now()));
+		const [old, confirmed] = [
+			await beginSession(house, await house.addUser("ada")),
+			await beginSession(house, await house.addUser("bob")),
+		];
+		await services.store.db
+			.updateTable("sessions")
+			.set({ created_at: now - 10, authenticated_at: now - 10 })
+			.where("id", "in", [old.id, confirmed.id])
+			.execute();
+		const next = await rotate(t, house, old.refresh, "refreshed after the time that comes to be stored");
+		await services.sessions.reauthenticate(confirmed.id);
+		t.equal((await openDoors(house, asker, { access: next.access })).length, 4, "until then it is good");
+
+		// The command was killed here, or has not come further yet.
+		await services.revocations.refuseIssuedBefore(now - 5);
+		t.same(await openDoors(house, asker, next), [], "a token that is newer, of a session that is older");
+		t.same(
+			await openDoors(house, asker, { refresh: confirmed.refresh }),
+			[],
+			"where the password was given again, too",
+		);
+		t.equal(await services.sessions.reauthenticate(confirmed.id), undefined);
+		const rows = await services.store.db.selectFrom("sessions").select("id").execute();
+		t.ok(
+			rows.some(({ id }) => id === old.id),
+			"its row is there",
+		);
+		t.equal((await house.get("/protected", asker)).statusCode, 200, "a session that was begun later goes on");
+	});
+
+	t.test(`${kind}: after "now" a replica whose clock is behind gives out tokens that all take`, async (t) => {
+		const location = await openStoreLocation(t, kind);
+		const here = await testApp(t, { store: kind, location });
+		const ada = await here.addUser("ada");
+		const { services, clock } = here;
+		const at = Math.max(await services.store.now(), clock.now()) + 1;
+		await services.revocations.refuseIssuedBefore(at);
+		clock.advance(at - clock.now());
+		const slow = await testApp(t, { store: kind, location, clock: createFakeClock(at - 20) });
+		const claims = (house: TestApp, authenticatedAt = at) => {
+			const user = { id: ada, username: "ada", disabled: false, createdAt: 0, roles: [], permissions: [] };
+			return house.services.tokens.claimsFor(user, { ...aSession(ada, at), authenticatedAt }, { fresh: true });
+		};
+		const given = claims(slow);
+		t.match(given, { iat: at, nbf: at });
+		const token = await slow.app.signAccessToken(given);
+		t.equal((await here.get("/protected", token)).statusCode, 200, "there");
+		t.equal((await slow.get("/protected", token)).statusCode, 200, "and here");
+		const old = await slow.app.signAccessToken(claims(slow, at - 1));
+		t.equal((await here.get("/protected", old)).statusCode, 401, "but none for a session of before");
+
+		slow.clock.advance(-11);
+		t.match(claims(slow), { iat: at - 31, nbf: at - 31 }, "no verifier takes a token from further ahead");
+		slow.clock.advance(60);
+		t.match(claims(slow), { iat: at + 29, nbf: at + 29 }, "afterwards its own time counts");
 	});
 
 	t.test(`${kind}: an earlier time than the stored one changes nothing, and one to come is refused`, async (t) => {
