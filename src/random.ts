@@ -10,7 +10,8 @@ export function randomId(): string {
 	if (supply.length === 0) supply = randomBytes(64 * idBytes);
 	const id = supply.toString("base64url", 0, idBytes);
 	supply = supply.subarray(idBytes);
-	return id;
+	// A command takes it as a word: one that looks like an option would be refused.
+	return id.startsWith("-") ? randomId() : id;
 }
 
 /** A new secret of 256 random bits in 43 characters (base64url). */

@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
+import { build } from "../../deploy/build.ts";
 import { startPostgres } from "./postgres.ts";
 
 const project = resolve(import.meta.dirname, "../..");
@@ -53,6 +54,8 @@ const readCounts = (file: string): { passed: number; failed: number } => {
 
 const main = async (): Promise<number> => {
 	await buildTapOnce();
+	const built = join(project, ".tap/built");
+	await build(built);
 	const postgres = await startPostgres();
 	try {
 		const output = join(folder, "output.tap");
@@ -60,6 +63,7 @@ const main = async (): Promise<number> => {
 		const reporter = process.stdout.isTTY ? "terse" : "min";
 		const code = await tap([`--reporter=${reporter}`, `--output-file=${output}`, ...process.argv.slice(2)], {
 			TEST_DATABASE_URL: postgres.url,
+			TEST_PROGRAM: join(built, "src/main.js"),
 			// Every test file is a process of its own: what one of them has compiled, the next ones need not.
 			NODE_COMPILE_CACHE: join(folder, "compiled"),
 		});
