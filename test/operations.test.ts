@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import t from "tap";
 import { settings } from "../src/config/config.ts";
 import { errors } from "../src/errors.ts";
+import { table } from "../src/metrics/table.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
@@ -56,6 +57,15 @@ t.test("K08: every setting is in the README's table, printed by config, and thos
 	const isOther = (name: string) => Object.hasOwn(errors, name) || page.includes(`.ts\` \`${name}\` |`);
 	for (const [, name = ""] of page.matchAll(/`([A-Z][A-Z_]{2,})(?:=[^`]*)?`/g))
 		t.ok(known.has(name) || isOther(name), `${name} is a setting`);
+});
+
+t.test("the table of metrics is the one in src/metrics/table.ts, in its order", async (t) => {
+	const [, section = ""] = page.split("\n## Metrics, alerts, traces\n");
+	const rows = (section.split("\n## ")[0] ?? "").split("\n").filter((line) => line.startsWith("| `"));
+	t.same(
+		rows,
+		table.map(({ name, type, help, label }) => `| \`${name}\` | ${type} | ${help} | ${label ? `\`${label}\`` : ""} |`),
+	);
 });
 
 t.test("every command that docs/operations.md names is one", async (t) => {
