@@ -1,75 +1,11 @@
 /** Traces of a real process, as a collector gets them: section 4 of the issue. */
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { goodPassword } from "../support/app.ts";
+import { type CollectedSpan, collector } from "../support/collector.ts";
 import { freePort } from "../support/free-port.ts";
 import { type RunningServer, rootAccount, type Settings, startServer } from "../support/process.ts";
 import { temporaryFolder } from "../support/stores.ts";
-
-/** A span as OTLP has it, with its attributes as a plain object. */
-interface CollectedSpan {
-	traceId: string;
-	spanId: string;
-	parentSpanId?: string;
-	name: string;
-	kind: number;
-	startTimeUnixNano: string;
-	endTimeUnixNano: string;
-	attributes: Record<string, unknown>;
-	status: { code?: number };
-}
-
-interface Exported {
-	resourceSpans: {
-		resource: { attributes: KeyValue[] };
-		scopeSpans: { spans: (Omit<CollectedSpan, "attributes"> & { attributes: KeyValue[] })[] }[];
-	}[];
-}
-interface KeyValue {
-	key: string;
-	value: Record<string, unknown>;
-}
-
-const plain = (attributes: KeyValue[]): Record<string, unknown> =>
-	Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
-
-/** A collector: keeps every byte that it gets, and answers as told. */
-async function collector(t: Test, answer = (response: ServerResponse): void => void response.end("{}")) {
-	const bodies: string[] = [];
-	const requests: string[] = [];
-	const server = createServer((request: IncomingMessage, response) => {
-		let body = "";
-		requests.push(`${request.method} ${request.url} ${JSON.stringify(request.headers)}`);
-		request.setEncoding("utf8").on("data", (text: string) => {
-			body += text;
-		});
-		request.on("end", () => {
-			bodies.push(body);
-			server.emit("export");
-			answer(response);
-		});
-	}).listen(0, "127.0.0.1");
-	await once(server, "listening");
-	t.teardown(() => {
-		server.closeAllConnections();
-		server.close();
-	});
-	const exported = () => bodies.flatMap((body) => (JSON.parse(body) as Exported).resourceSpans);
-	return {
-		server,
-		requests,
-		endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-		raw: () => [...requests, ...bodies].join("\n"),
-		resources: () => exported().map(({ resource }) => plain(resource.attributes)),
-		spans: (): CollectedSpan[] =>
-			exported()
-				.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans))
-				.map((span) => ({ ...span, attributes: plain(span.attributes) })),
-	};
-}
 
 const json = { "content-type": "application/json" };
 

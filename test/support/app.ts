@@ -19,6 +19,7 @@ import type { Store } from "../../src/store/store.ts";
 import { createDeviceTokens } from "../../src/throttle/device-token.ts";
 import { createLimits } from "../../src/throttle/limits.ts";
 import type { AccessClaims } from "../../src/tokens.ts";
+import type { Tracing } from "../../src/tracing.ts";
 import { createUsers } from "../../src/users/users.ts";
 import { openStoreLocation, type StoreLocation } from "./stores.ts";
 
@@ -77,6 +78,8 @@ export interface TestAppOptions {
 	/** Opens over this store location instead of a fresh one. */
 	location?: StoreLocation;
 	clock?: FakeClock;
+	/** Where spans go; the caller closes it. */
+	tracing?: Tracing;
 }
 
 /** Form-encodes fields as a browser would. */
@@ -110,7 +113,7 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 	const log = pino({ level: options.logLevel ?? "trace" }, { write });
 	const clock = options.clock ?? createFakeClock();
 	if (!options.empty) await seedRoot(config, clock);
-	const services = await openServices(config, { log, clock });
+	const services = await openServices(config, { log, clock, tracing: options.tracing });
 	// A test that keeps this process busy would be refused for it; what is said by hand still counts.
 	services.pressure.close();
 	services.pressure.enter = () => services.pressure.stats().level;

@@ -113,3 +113,24 @@ t.test("what every token carries is short: tokens have to fit into a header", as
 	accepted(t, { ISSUER: path(256) }, { issuer: path(256), audience: [path(256)] });
 	refused(t, "ISSUER", path(257), /must not be longer than 256 characters/);
 });
+
+t.test("K04: a collector's address has no credentials and no query; a share is a number from 0 to 1", async (t) => {
+	for (const value of ["http://collector:4318", "https://otel.example.com/base/"])
+		accepted(t, { OTEL_EXPORTER_OTLP_ENDPOINT: value }, { tracesEndpoint: value });
+	for (const value of [
+		"collector:4318",
+		"grpc://collector:4317",
+		"http://me:hidden@collector",
+		"http://collector?key=x",
+	])
+		refused(t, "OTEL_EXPORTER_OTLP_ENDPOINT", value, /must be an http or https address without user/);
+	for (const [text, share] of [
+		["0", 0],
+		["1", 1],
+		["0.05", 0.05],
+		["1.0", 1],
+	] as const)
+		accepted(t, { OTEL_TRACES_SAMPLER_ARG: text }, { tracesRatio: share });
+	for (const value of ["2", "1.01", "-1", "5%", "half", ".5", "1e-3", "Infinity"])
+		refused(t, "OTEL_TRACES_SAMPLER_ARG", value, /must be a number from 0 to 1/);
+});

@@ -1,0 +1,84 @@
+/** The span of a request and what is below it, on both stores: section 4 of the issue. A real process: test/e2e/traces.test.ts. */
+import { once } from "node:events";
+import { type AddressInfo, connect } from "node:net";
+import t, { type Test } from "tap";
+import { openTracing } from "../../src/tracing.ts";
+import { testApp } from "../support/app.ts";
+import { type CollectedSpan, collector } from "../support/collector.ts";
+import { onEachStore } from "../support/stores.ts";
+
+const open = async (t: Test) => {
+	const stub = await collector(t);
+	const nobody = () => {};
+	const callbacks = { onFailure: nobody, onRecovery: nobody };
+	const tracing = openTracing({ endpoint: stub.endpoint, serviceName: "gatehouse", ratio: 1, ...callbacks });
+	return { tracing, ...stub };
+};
+
+/** How many hooks of each kind a request meets. */
+const hooks = (app: object): Record<string, number> => {
+	const [symbol] = Object.getOwnPropertySymbols(app).filter(({ description }) => description === "fastify.hooks");
+	const found = (app as Record<symbol, Record<string, unknown>>)[symbol as symbol] ?? {};
+	return Object.fromEntries(
+		Object.entries(found).flatMap(([name, list]) => (Array.isArray(list) ? [[name, list.length]] : [])),
+	);
+};
+
+t.test("without a tracer no request meets a hook for it, and no statement is watched", async (t) => {
+	const off = await testApp(t);
+	const { tracing } = await open(t);
+	const on = await testApp(t, { tracing });
+	t.equal(off.services.tracing, undefined);
+	const { onRequest = 0, ...others } = hooks(off.app);
+	t.ok(onRequest > 0, "hooks are found");
+	t.same(hooks(on.app), { ...others, onRequest: onRequest + 1 }, "with one there is one more");
+	await tracing.close();
+});
+
+onEachStore((kind) => {
+	t.test(`${kind}: a login is a span, and each of its statements and its hash one below it`, async (t) => {
+		const { tracing, spans } = await open(t);
+		const { addUser, login } = await testApp(t, { store: kind, tracing });
+		await addUser("ada");
+		t.equal((await login("ada")).statusCode, 200);
+		await tracing.close();
+		const root = spans().find((span) => span.kind === 2);
+		t.equal(root?.name, "POST /login");
+		const below = spans().filter(({ parentSpanId }) => parentSpanId === root?.spanId);
+		const system = kind === "sqlite" ? "sqlite" : "postgresql";
+		for (const name of ["select", "insert", "begin", "commit"])
+			t.match(
+				below.find((span) => span.name === name)?.attributes,
+				{ "db.system.name": system, "db.operation.name": name },
+				name,
+			);
+		t.equal(below.filter(({ name }) => name === "password verify").length, 1);
+		t.equal(spans().length, below.length + 1, "what the service does by itself is in no trace");
+		t.notMatch(
+			spans().map(({ name }) => name),
+			["other"],
+		);
+	});
+});
+
+t.test("a client that leaves before the answer ends its span, without a status", async (t) => {
+	const { tracing, spans } = await open(t);
+	const handled = Promise.withResolvers<void>();
+	const { app } = await testApp(t, {
+		tracing,
+		extend: (app) =>
+			void app.get("/slow", { config: { access: "public" } }, (request) => {
+				request.raw.socket.once("close", () => handled.resolve());
+				socket.destroy();
+				return handled.promise.then(() => "late");
+			}),
+	});
+	await app.listen({ host: "127.0.0.1", port: 0 });
+	const socket = connect((app.server.address() as AddressInfo).port, "127.0.0.1");
+	socket.write("GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
+	await once(socket, "close");
+	await handled.promise;
+	await tracing.close();
+	const [span] = spans() as [CollectedSpan];
+	t.same(span.attributes, { "http.request.method": "GET", "http.route": "/slow" });
+});
