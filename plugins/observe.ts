@@ -20,7 +20,7 @@ export default fp(
 			const span = tracing.startRequest(request.method, route, isGiven ? traceparent : undefined);
 			// Not onResponse: that one does not come where the client leaves before the answer.
 			reply.raw.once("close", () => span.end(reply.raw.writableFinished ? reply.raw.statusCode : undefined));
-			span.run(request.raw, done);
+			span.run(done);
 		});
 	},
 	{ name: "observe", dependencies: ["services"] },

@@ -4,7 +4,6 @@
  * no name, no token and no path ever becomes part of one, as somebody else keeps the traces.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { EventEmitter } from "node:events";
 import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";
 import type { Passwords } from "./passwords/passwords.ts";
 import type { Statement } from "./store/store.ts";
@@ -52,16 +51,8 @@ export function openTracing(options: TraceExportOptions) {
 			);
 			const request = { span, startMs: performance.now(), startedAtMs: Date.now(), ended: false };
 			return {
-				/**
-				 * Does this, and all that follows from it, as a part of the request. What `body` emits too: its events come from the
-				 * socket, which knows no request.
-				 */
-				run(body: EventEmitter, work: () => void): void {
-					requests.run(request, () => {
-						body.emit = AsyncLocalStorage.bind(body.emit);
-						work();
-					});
-				},
+				/** Does this, and all that follows from it, as a part of the request. Fastify takes it along over the reading of a body. */
+				run: (work: () => void): void => requests.run(request, work),
 				/** Ends the span; `statusCode` is undefined where the client did not wait for the answer. */
 				end(statusCode: number | undefined): void {
 					if (statusCode !== undefined) span.setAttribute("http.response.status_code", statusCode);

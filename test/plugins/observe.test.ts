@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect } from "node:net";
 import t, { type Test } from "tap";
 import { openTracing } from "../../src/tracing.ts";
-import { testApp } from "../support/app.ts";
+import { goodPassword, testApp } from "../support/app.ts";
 import { type CollectedSpan, collector } from "../support/collector.ts";
 import { onEachStore } from "../support/stores.ts";
 
@@ -81,4 +81,26 @@ t.test("a client that leaves before the answer ends its span, without a status",
 	await tracing.close();
 	const [span] = spans() as [CollectedSpan];
 	t.same(span.attributes, { "http.request.method": "GET", "http.route": "/slow" });
+});
+
+t.test("a body that comes later than its head is still a part of its request", async (t) => {
+	const { tracing, spans } = await open(t);
+	const { app, addUser } = await testApp(t, { tracing });
+	await addUser("ada");
+	await app.listen({ host: "127.0.0.1", port: 0 });
+	const { port } = app.server.address() as AddressInfo;
+	const good = JSON.stringify({ username: "ada", password: goodPassword });
+	for (const body of [good, `{${good.slice(1, -1)},`]) {
+		const socket = connect(port, "127.0.0.1").setEncoding("utf8");
+		const head = `POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`;
+		const begun = once(app.server, "request");
+		socket.write(`${head}\r\nConnection: close\r\n\r\n`);
+		await begun;
+		socket.write(body);
+		await once(socket.resume(), "close");
+	}
+	await tracing.close();
+	const [login, refused] = spans().filter(({ kind }) => kind === 2);
+	t.ok(spans().some(({ name, parentSpanId }) => name === "password verify" && parentSpanId === login?.spanId));
+	t.match(refused?.attributes, { "http.response.status_code": 400, "error.type": "MALFORMED_REQUEST" });
 });
