@@ -150,7 +150,7 @@ export function createChanges({
 			schedule();
 		},
 
-		/** Asks now, for a process that has just written. */
+		/** Asks once, now, for who wants to know when it has heard; a server polls and is woken. Never throws. */
 		poll,
 
 		wake,

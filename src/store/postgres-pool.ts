@@ -24,6 +24,10 @@ const int8 = 20;
 /** How `Store.announce` begins, in Kysely's words: a test fails where they change. */
 const announcement = 'update "changes" set';
 
+/** How many connections the pools have together, on a server that allows so many in all. */
+export const sizeFor = (serverConnections: number): number =>
+	Math.max(connectionsAtFirst, Math.min(mostConnections, Math.floor(serverConnections * shareOfServer)));
+
 export type PostgresPools = ReturnType<typeof createPostgresPools>;
 
 /**
@@ -37,6 +41,8 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 	const statements = createHistogram(statementBounds);
 	/** The pool of one connection, beside which the others have the rest. */
 	let following: pg.Pool | undefined;
+	/** Until then, by `performance.now()`, it is not asked for one: the server had no place. */
+	let fullUntilMs = 0;
 	const limitOf = (pool: pg.Pool) => (pool === following ? 1 : size - 1);
 	/** Connections that were made in an earlier era are not used again. */
 	let era = 0;
@@ -72,29 +78,45 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 		}
 	}
 
+	/** What others have changed must be heard also where the server has no place for a connection of its own. */
+	async function connectFollowing(own: pg.Pool): Promise<pg.PoolClient> {
+		const [requests] = pools;
+		if (!requests || performance.now() >= fullUntilMs)
+			try {
+				return await connect(own);
+			} catch (error) {
+				if (!requests || !isTooSoon(error)) throw error;
+				fullUntilMs = performance.now() + fullServerMs;
+			}
+		return connect(requests);
+	}
+
 	return {
 		/**
 		 * A pool as Kysely uses it, with our errors, and without connections that failed once.
 		 *
-		 * @param purpose `following`: one connection that no request waits for. At most one pool is.
+		 * @param purpose `following`: one connection that no request waits for; where the server has no place for it, those of
+		 * the pool that was opened first. At most one pool is.
 		 */
 		open(patienceMs: number, purpose: "requests" | "following"): PostgresPool {
 			const pool = createPool(databaseUrl, patienceMs);
-			if (purpose === "following") following = pool;
+			const follows = purpose === "following";
+			if (follows) following = pool;
 			pool.options.max = limitOf(pool);
 			pools.push(pool);
-			const notifier = createNotifier(pool);
-			const onAnnounced = notifies ? notifier.notify : () => {};
+			// On the one that follows nobody writes.
+			const notifier = notifies && !follows ? createNotifier(pool) : undefined;
+			const onAnnounced = () => notifier?.notify();
 			return {
 				options: pool.options,
 				async end() {
-					await notifier.settled();
+					await notifier?.settled();
 					await pool.end();
 				},
 				async connect() {
 					const askedMs = performance.now();
 					try {
-						const client = await connect(pool);
+						const client = await (follows ? connectFollowing(pool) : connect(pool));
 						// Who has waited for a connection has less patience left: both waits together keep to one bound.
 						const leftMs = patienceMs - (performance.now() - askedMs);
 						return guardClient(client, { patienceMs: leftMs, statements, onAnnounced, onReadOnly: renew });
@@ -119,11 +141,10 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 			return { statements: statements.read(), connections };
 		},
 
-		/** Fits the pools to a server that allows so many connections in all; answers how many they have together. */
-		setSize(serverConnections: number): number {
-			size = Math.max(connectionsAtFirst, Math.min(mostConnections, Math.floor(serverConnections * shareOfServer)));
+		/** Fits the pools to a server that allows so many connections in all. */
+		setSize(serverConnections: number): void {
+			size = sizeFor(serverConnections);
 			for (const pool of pools) pool.options.max = limitOf(pool);
-			return size;
 		},
 	};
 }

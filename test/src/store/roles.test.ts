@@ -125,3 +125,32 @@ t.test(
 		await Promise.all(hogs.map((hog) => hog.end().catch(() => {})));
 	},
 );
+
+t.test(
+	"fault 12: what others have changed is heard where the server has no place for a connection of its own",
+	async (t) => {
+		const { admin, owner, runtime } = await splitRoles(t);
+		await (await opened(t, owner)).migrate();
+		const { username } = new URL(runtime.databaseUrl);
+		const limit = (connections: number) => admin.query(`alter role ${username} connection limit ${connections}`);
+		const held = async () =>
+			(await admin.query("select pid, query from pg_stat_activity where usename = $1", [username])).rows;
+		await limit(1);
+		const store = await opened(t, runtime);
+		t.equal((await store.news()).keys.version, 0, "a start that got the last place goes on");
+		t.equal((await held()).length, 1);
+
+		await store.close();
+		await limit(2);
+		const next = await opened(t, runtime);
+		await next.news();
+		const followed = (await held()).find(({ query }) => /announced_ms/.test(query));
+		t.equal((await held()).length, 2, "where there is a place it has one of its own");
+		await limit(1);
+		await admin.query("select pg_terminate_backend($1, 2000)", [followed?.pid]);
+		await new Promise((resolve) => setTimeout(resolve, 50));
+		t.equal((await next.news()).keys.version, 0, "one that loses it goes on hearing");
+		t.same(await next.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		t.equal((await held()).length, 1);
+	},
+);
