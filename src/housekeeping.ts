@@ -47,7 +47,11 @@ export function openHousekeeping({
 				conflict
 					.column("name")
 					.doUpdateSet((row) => ({ next_at: row.ref("excluded.next_at") }))
-					.where("chores.next_at", "<=", store.nowExpression()),
+					.where((row) => {
+						const now = store.nowExpression();
+						// Further away than ever: a clock was ahead when that was written, and all chores would rest for as long.
+						return row.or([row("chores.next_at", "<=", now), row("chores.next_at", ">", row(now, "+", everySeconds))]);
+					}),
 			)
 			.returning("name")
 			.execute();

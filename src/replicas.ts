@@ -45,7 +45,8 @@ export function createReplicaReports({ store }: { store: Store }) {
 				.onConflict((conflict) =>
 					conflict.column("id").doUpdateSet(({ ref }) => ({
 						seen_at: ref("excluded.seen_at"),
-						since_at: sql<number>`case when ${ref("replicas.seen_at")} <= ${ref("excluded.seen_at")} - ${sql.lit(liveSeconds)}
+						// A report from the future is as good as none: the clock was ahead, and what came in between is not known.
+						since_at: sql<number>`case when abs(${ref("replicas.seen_at")} - ${ref("excluded.seen_at")}) >= ${sql.lit(liveSeconds)}
 							then ${ref("excluded.seen_at")} else ${ref("replicas.since_at")} end`,
 						kids: ref("excluded.kids"),
 					})),
@@ -64,6 +65,8 @@ export function createReplicaReports({ store }: { store: Store }) {
 				.selectFrom("replicas")
 				.selectAll()
 				.where("seen_at", ">", now - liveSeconds)
+				// From further ahead, where the clock has been put right, it says nothing about who lives.
+				.where("seen_at", "<", now + liveSeconds)
 				.orderBy("id")
 				.execute();
 			const own = rows.find((row) => row.id === id);
@@ -75,8 +78,8 @@ export function createReplicaReports({ store }: { store: Store }) {
 
 		/** Deletes the rows of those that have been dead for a while. */
 		async purge(): Promise<void> {
-			const over = sql<number>`${store.nowExpression()} - ${sql.lit(keptSeconds)}`;
-			await store.db.deleteFrom("replicas").where("seen_at", "<=", over).execute();
+			const age = sql<number>`abs(${store.nowExpression()} - seen_at)`;
+			await store.db.deleteFrom("replicas").where(age, ">=", keptSeconds).execute();
 		},
 	};
 }

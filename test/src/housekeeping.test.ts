@@ -84,4 +84,27 @@ onEachStore((kind, open) => {
 			t.ok((await store.now()) >= now + 2, "not before its time");
 		},
 	);
+
+	t.test(`${kind}: a clock that was ahead once stops no chore`, async (t) => {
+		const store = await openStore({ ...(await open(t)), clock: systemClock });
+		t.teardown(() => store.close());
+		await store.migrate();
+		const now = await store.now();
+		await store.db
+			.insertInto("chores")
+			.values({ name: "shared", next_at: now + 365 * 86_400 })
+			.execute();
+		let done = 0;
+		const housekeeping = openHousekeeping({
+			store,
+			reachable: () => true,
+			chores: [{ name: "shared", of: "store", everySeconds: 1, run: async () => void done++ }],
+			log,
+		});
+		t.teardown(() => housekeeping.close());
+		for (let turn = 0; done === 0 && turn < 300; turn++) await new Promise((resolve) => setTimeout(resolve, 20));
+		t.not(done, 0);
+		const { next_at } = await store.db.selectFrom("chores").select("next_at").executeTakeFirstOrThrow();
+		t.ok(next_at <= (await store.now()) + 1, "and its next time is right again");
+	});
 });

@@ -88,7 +88,8 @@ onEachStore((kind) => {
 		await deaf.services.replicaReports.leave();
 		await advance();
 		t.same(await states(), ["retiring ES256", "active ES256"]);
-		t.same((await house.services.replicaReports.read(house.services.store.db, 0)).live.length, 1);
+		const { store, replicaReports } = house.services;
+		t.same((await replicaReports.read(store.db, await store.now())).live.length, 1);
 	});
 
 	t.test(`${kind}: after an outage of the store nobody is taken for dead who could not report`, async (t) => {
@@ -118,5 +119,28 @@ onEachStore((kind) => {
 		t.same(await states(), ["gone ES256", "active ES256"]);
 		await hear(house.services);
 		t.equal(signs(house), kid);
+	});
+
+	t.test(`${kind}: a report from the time when a clock was ahead keeps nobody alive`, async (t) => {
+		const ring = await ringTest(t, kind);
+		const { services } = await ring.start();
+		const { store, replicaReports } = services;
+		const now = await store.now();
+		const ahead = now + 86_400;
+		await store.db
+			.insertInto("replicas")
+			.values({ id: "dead", seen_at: ahead, since_at: now - 900, kids: "" })
+			.execute();
+		await store.db
+			.updateTable("replicas")
+			.set({ seen_at: ahead, since_at: now - 900 })
+			.execute();
+		t.same(await replicaReports.read(store.db, now), { live: [], knowsOthers: false });
+		await replicaReports.beat(["one"]);
+		const { live, knowsOthers } = await replicaReports.read(store.db, await store.now());
+		t.same(live, [{ id: replicaReports.id, kids: ["one"] }], "who reports again is live");
+		t.equal(knowsOthers, false, "and gives the others the time to do so");
+		await replicaReports.purge();
+		t.same(await store.db.selectFrom("replicas").select("id").execute(), [{ id: replicaReports.id }]);
 	});
 });
