@@ -127,8 +127,11 @@ export async function openServices(
 	config: Config,
 	{ log, clock = systemClock, tracing }: { log: Log; clock?: Clock; tracing?: Tracing | undefined },
 ) {
-	const accounts = await openAccounts(config, clock, log, tracing);
+	/** What is open so far; it is closed in reverse. */
+	const opened = new AsyncDisposableStack();
 	try {
+		const accounts = await openAccounts(config, clock, log, tracing);
+		opened.defer(accounts.close);
 		const { store, securityEvents, revocations, sessions, users } = accounts;
 		await bringUpToDate(config, store);
 		const { keys, replicaReports, rotation } = openRing(config, store);
@@ -151,17 +154,23 @@ export async function openServices(
 			maxStalenessSeconds: config.revocationMaxStalenessSeconds,
 			log,
 		});
+		opened.defer(changes.close);
 		await changes.start();
 		const beat = () => replicaReports.beat(keys.kids());
+		// Where the store is away the others find out by themselves.
+		opened.defer(() => replicaReports.leave().catch(() => {}));
 		await beat();
 		const listener = store.listen({ onWake: () => void changes.wake(), log });
+		opened.defer(listener.close);
 		const housekeeping = openHousekeeping({
 			store,
 			reachable: changes.reachable,
 			log,
 			chores: choresOf({ ...accounts, replicaReports, changes, rotation, beat, recordKey, config, log }),
 		});
+		opened.defer(housekeeping.close);
 		const pressure = openPressure({ log });
+		opened.defer(pressure.close);
 		return {
 			...accounts,
 			clock,
@@ -184,18 +193,11 @@ export async function openServices(
 			readiness: createReadiness({ changes, keys }),
 			pressure,
 			tracing,
-			async close(): Promise<void> {
-				pressure.close();
-				await housekeeping.close();
-				// Where the store is away the others find out by themselves.
-				await replicaReports.leave().catch(() => {});
-				await listener.close();
-				await changes.close();
-				await accounts.close();
-			},
+			/** Closes everything, also what is left where something cannot be closed. */
+			close: (): Promise<void> => opened.disposeAsync(),
 		};
 	} catch (error) {
-		await accounts.close();
+		await opened.disposeAsync();
 		throw error;
 	}
 }
