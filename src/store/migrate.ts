@@ -15,8 +15,8 @@ import type { Schema } from "./schema.ts";
 
 /** A migration may rewrite a large table, or wait for another process that does. */
 const patienceMs = 60_000;
-/** Between two attempts to get the lock of a table that is in use. */
-const pauseMs = 500;
+/** Between two attempts to get the lock of a table that is in use: others have it nearly all of the time. */
+const pauseMs = () => 1000 + Math.random() * 1000;
 /** What a person types, here and in the image. */
 const command = "npm run cli -- migrate (in the image: gatehouse migrate)";
 
@@ -74,7 +74,7 @@ async function apply(db: Kysely<Schema>, backend: Backend): Promise<string[]> {
 			});
 		} catch (error) {
 			if (!isLockTimeout(error) || performance.now() >= deadline) throw error;
-			await sleep(pauseMs);
+			await sleep(pauseMs());
 		}
 	}
 }

@@ -5,8 +5,8 @@ import { storeRefusal } from "./failures.ts";
 import { openListener } from "./notifications.ts";
 import { createPostgresPools } from "./postgres-pool.ts";
 
-/** How long a migration may wait for a table that is in use. */
-const tableLockMs = 1000;
+/** How long a migration may wait for a table that is in use, and everybody behind it. */
+const tableLockMs = 100;
 /** Kysely's own number, so that a version which lets Kysely lock waits too. */
 const migrationLock = BigInt("3853314791062309107");
 

@@ -1,8 +1,10 @@
 /** What is true of PostgreSQL alone: a server that is away, hangs, breaks off, or turned read-only. */
 import { connect, createServer, type Socket } from "node:net";
 import { sql } from "kysely";
+import { Migrator } from "kysely/migration";
 import pg from "pg";
 import t, { type Test } from "tap";
+import { createMigrations } from "../../../src/store/migrations.ts";
 import { sizeFor } from "../../../src/store/postgres-pool.ts";
 import { openStore } from "../../../src/store/store.ts";
 import { onEachStore, temporaryFolder } from "../../support/stores.ts";
@@ -281,6 +283,29 @@ onEachStore((kind, open) => {
 		t.same([1, 20, 30, 100, 500].map(sizeFor), [2, 4, 6, 10, 10]);
 		// Three replicas, each with its listener; PostgreSQL keeps three back for its administrators.
 		t.ok(3 * (sizeFor(20) + 1) <= 20 - 3);
+	});
+
+	t.test("a migration that waits for a table keeps those who read it waiting for a moment only", async (t) => {
+		const location = await open(t);
+		const store = await openStore({ ...location, clock });
+		t.teardown(() => store.close());
+		const old = Object.fromEntries(Object.entries(createMigrations("postgres")).slice(0, 3));
+		await new Migrator({ db: store.db, provider: { getMigrations: async () => old } }).migrateToLatest();
+		const reader = new pg.Client({ connectionString: location.databaseUrl });
+		await reader.connect();
+		t.teardown(() => reader.end());
+		await reader.query("begin");
+		await reader.query("select id from users");
+		const migrating = store.migrate();
+		let longestMs = 0;
+		for (const began = performance.now(); performance.now() - began < 1500; ) {
+			const askedMs = performance.now();
+			await store.db.selectFrom("users").select("id").execute();
+			longestMs = Math.max(longestMs, performance.now() - askedMs);
+		}
+		t.ok(longestMs < 500, `${longestMs.toFixed(0)} ms`);
+		await reader.query("rollback");
+		t.same(await migrating, Object.keys(createMigrations("postgres")).slice(3));
 	});
 
 	t.test("a migration waits longer for another one than a request may", async (t) => {
