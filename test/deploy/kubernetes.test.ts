@@ -292,7 +292,15 @@ t.test("PostgreSQL has three replicas or more that are moved one by one, SQLite 
 		scaleTargetRef: { kind: "Deployment", name: only(base, "Deployment").metadata.name },
 	});
 	t.match(only(base, "PodDisruptionBudget").spec, { maxUnavailable: 1, selector: { matchLabels: isServer } });
-	t.match(only(base, "Deployment").spec, { strategy: { rollingUpdate: { maxUnavailable: 0 } } });
+	const deployment = spec<{ minReadySeconds: number }>(only(base, "Deployment"));
+	t.match(deployment, { strategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } } });
+	const patience = server(base).terminationGracePeriodSeconds ?? Number.NaN;
+	t.ok(deployment.minReadySeconds >= patience, "the pod before has ended, and given its connections back");
+	const { maxReplicas } = spec<{ maxReplicas: number }>(only(base, "HorizontalPodAutoscaler"));
+	const connectionsOfOne = 11;
+	const forPeople = 5;
+	// One starts and one ends during an update, and the Job migrates.
+	t.ok((maxReplicas + 2) * connectionsOfOne + 1 + forPeople <= 100, "PostgreSQL's usual connections are enough");
 	t.notOk(Object.hasOwn(spec<object>(only(base, "Deployment")), "replicas"), "the autoscaler says how many");
 	t.same(templates(base)[1]?.spec.containers[0]?.args, ["migrate"]);
 	const usage = readFileSync(join(root, "src/cli/cli.ts"), "utf8");
