@@ -194,6 +194,7 @@ function greet({ bootstrapped, config }: Services, url: string): void {
 		`  curl -H "Authorization: Bearer ACCESS_TOKEN" ${url}/protected`,
 		"",
 		...(config.docs ? [`All routes: ${url}/docs`] : []),
+		`While the store is away: ${withoutStore(config)}.`,
 		"Ctrl+C ends it.",
 		"",
 	);

@@ -31,6 +31,7 @@ t.test(
 		const url = /Gatehouse listens on (http:\/\/127\.0\.0\.1:\d+)/.exec(screen)?.[1] ?? "";
 		t.equal(screen.split(password).length, 2, "the password is there once");
 		t.notMatch(screen, /^\{/m, "no JSON");
+		t.match(screen, /^While the store is away: tokens are accepted for 300 s, .*$/m, "what goes on without the store");
 		const [login = "", use = ""] = screen.match(/^ {2}curl .*$/gm) ?? [];
 		const answer = JSON.parse(execFileSync("sh", ["-c", `${login.trim()} -s`], { encoding: "utf8" }));
 		t.match(answer, { token_type: "Bearer", access_token: /^ey/ }, "the line that is shown logs in");
