@@ -17,6 +17,7 @@ import { requestId, standardHeaders } from "./headers.ts";
 import { createHttpServer } from "./http-server.ts";
 import { type Log, requestLog } from "./log.ts";
 import type { Services } from "./services.ts";
+import { plainAddress } from "./throttle/network.ts";
 import { createTrust } from "./trusted-proxies.ts";
 
 /** The instance as routes and plugins see it: schemas give the types. */
@@ -54,7 +55,8 @@ export async function buildApp(services: Services, server: Server = createHttpSe
 		// In-flight requests finish and idle connections are closed by whoever shuts down (src/serve.ts).
 		forceCloseConnections: false,
 		return503OnClosing: false,
-		trustProxy: services.config.trustProxy.length > 0 ? [...services.config.trustProxy] : false,
+		// Some proxies name the one before them with its port.
+		trustProxy: services.config.trustProxy.length > 0 ? (address) => isProxy(address && plainAddress(address)) : false,
 		routerOptions: { maxParamLength: limits.pathParameterLetters },
 		ajv: {
 			customOptions: {

@@ -45,7 +45,8 @@ function answerWhileStarting(request: IncomingMessage, response: ServerResponse)
 			...standardHeaders,
 			"content-type": "application/json; charset=utf-8",
 			...headers,
-			"x-request-id": requestId(request.headers["x-request-id"]),
+			// A new one: whether a proxy sends it is not known yet.
+			"x-request-id": requestId(undefined),
 		})
 		.end(JSON.stringify(body));
 }

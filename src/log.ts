@@ -2,6 +2,7 @@
 import { inspect } from "node:util";
 import { type Logger, pino } from "pino";
 import { openLogOutput } from "./log-output.ts";
+import { printable } from "./printable.ts";
 
 export type Log = Logger;
 
@@ -56,13 +57,8 @@ function readable(line: string): string {
 			([key, value]) =>
 				`${key}=${typeof value === "string" ? value : inspect(value, { breakLength: Number.POSITIVE_INFINITY })}`,
 		);
-	return [time, level.padEnd(5), record.msg, ...rest]
-		.join("  ")
-		.replace(/[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu, escaped);
+	return printable([time, level.padEnd(5), record.msg, ...rest].join("  "));
 }
-
-/** Written out, because JSON leaves the controls from U+007F to U+009F as they are, and one of them begins a sequence. */
-const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 /** What routes and Fastify use of a log. */
 export type RequestLog = Pick<Log, (typeof methods)[number] | "level">;

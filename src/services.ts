@@ -70,7 +70,10 @@ export async function openAccounts(config: Config, clock: Clock = systemClock, l
 		getKeys: once(() => deriveKeys(config, "login limits")),
 		securityEvents,
 	});
-	const deviceTokens = createDeviceTokens(once(() => deriveKeys(config, "device tokens")));
+	const deviceTokens = createDeviceTokens({
+		getKeys: once(() => deriveKeys(config, "device tokens")),
+		isTooOld: revocations.isTooOld,
+	});
 	const credentials = createCredentials({ users, sessions, passwords, limits, deviceTokens });
 	return {
 		store,
@@ -83,10 +86,12 @@ export async function openAccounts(config: Config, clock: Clock = systemClock, l
 		passwords,
 		limits,
 		credentials,
-		async close(): Promise<void> {
+		/** Closes all; answers how many security events could not be stored. */
+		async close(): Promise<number> {
 			await passwords.close();
-			await securityEvents.close();
+			const lost = await securityEvents.close();
 			await store.close();
+			return lost;
 		},
 	};
 }
@@ -131,7 +136,7 @@ export async function openServices(
 	const opened = new AsyncDisposableStack();
 	try {
 		const accounts = await openAccounts(config, clock, log, tracing);
-		opened.defer(accounts.close);
+		opened.defer(async () => void (await accounts.close()));
 		const { store, securityEvents, revocations, sessions, users } = accounts;
 		await bringUpToDate(config, store);
 		const { keys, replicaReports, rotation } = openRing(config, store);

@@ -30,8 +30,8 @@ const usage = `gatehouse COMMAND [--json]
   key revoke KID                             take a key out at once: its tokens are refused
   events [--user NAME] [--since TIME]        security events, the oldest first; of the last day, where no time is given;
                                              a deleted account by its id
-  revoke --issued-before TIME                refuse every access token issued, and end every session begun, before
-                                             then: now, epoch seconds, or 2026-11-23T18:30:00Z
+  revoke --issued-before TIME                refuse every access and device token issued, and end every session begun,
+                                             before then: now, epoch seconds, or 2026-11-23T18:30:00Z
   backup FILE                                copy the live SQLite database to a new file
   config                                     every setting, its value and where it comes from
 
@@ -161,7 +161,8 @@ async function withAccounts(
 	try {
 		return await run(accounts, config);
 	} finally {
-		await accounts.close();
+		const lost = await accounts.close();
+		if (lost > 0) process.stderr.write(`gatehouse: ${lost} security events of this command could not be stored\n`);
 	}
 }
 

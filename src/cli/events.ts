@@ -1,4 +1,5 @@
 /** The command that shows security events. */
+import { printable } from "../printable.ts";
 import type { StoredEvent } from "../security-events/stored.ts";
 import { type Accounts, type Call, none, time, UsageError } from "./words.ts";
 
@@ -31,7 +32,7 @@ function readable(stored: StoredEvent): string {
 	const facts = Object.entries({ user, session, address, request: requestId, ...details })
 		.filter(([, value]) => value !== null)
 		.map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
-	return [time(at), outcome.padEnd(7), event, ...facts].join("  ");
+	return printable([time(at), outcome.padEnd(7), event, ...facts].join("  "));
 }
 
 async function idOf(users: Accounts["users"], word: string): Promise<string> {

@@ -9,7 +9,7 @@ import { type Accounts, type Answer, time, UsageError } from "./words.ts";
 const heardSeconds = 1;
 
 /**
- * Refuses every access token issued before a time, and ends every session begun before it.
+ * Refuses every access and device token issued before a time, and ends every session begun before it.
  *
  * @param text `now`, epoch seconds, or a time as RFC 3339 section 5.6 has it.
  * @throws UsageError where it is none of these, or lies in the future.

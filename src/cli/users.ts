@@ -59,7 +59,7 @@ export const userCommands: Record<string, (accounts: Accounts, call: Call) => Pr
 		}
 		if (now) {
 			await sessions.endAll(id);
-			securityEvents.record({ event: "logout_everywhere", user: id });
+			securityEvents.record({ event: "all_sessions_ended", user: id });
 		}
 		const after = await users.getByName(name);
 		return {

@@ -5,7 +5,7 @@ import type { openAccounts } from "../services.ts";
 export class UsageError extends Error {}
 
 /** The services that commands call. */
-export type Accounts = Awaited<ReturnType<typeof openAccounts>>;
+export type Accounts = Omit<Awaited<ReturnType<typeof openAccounts>>, "close">;
 
 /** What a command answers: a line for a person and a value for programs. */
 export interface Answer {

@@ -62,6 +62,7 @@ export const securityEvents = {
 	logout: happened("logged out", ["user", "session"]),
 	logout_everywhere: happened("logged out everywhere", ["user"], ["session"]),
 	session_ended: happened("ended a session", ["user", "session"]),
+	all_sessions_ended: happened("ended all sessions of an account, whose devices stay known", ["user"]),
 	token_revoked: happened("revoked a token", ["user", "session"], ["tokenId"]),
 	password_changed: happened("password changed", ["user", "session"]),
 	password_change_refused: refused("password change refused", ["user", "session", "reason"]),

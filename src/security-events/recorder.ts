@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import { errors } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { randomId } from "../random.ts";
-import { type SecurityEvent, type SecurityEventName, securityEvents } from "./events.ts";
+import { type SecurityEvent, type SecurityEventName, type SecurityOutcome, securityEvents } from "./events.ts";
 import type { createStoredEvents, StoredEvent } from "./stored.ts";
 
 /** How long a row waits for others. A process that is killed loses the rows of this time; their lines are in the log. */
@@ -20,10 +20,11 @@ const batch = 100;
 /** Rows that wait while the store is away, about 5 MB. */
 const mostWaiting = 10_000;
 /**
- * Rows a minute for each kind of refusal. A flood of wrong passwords would fill the table: the log has every one of them,
- * the table these, and then one row that says how many there were more.
+ * Rows a minute for each kind of refusal, and for each kind of success that one account's requests have. A flood of wrong
+ * passwords, or of refreshes and revoked tokens, would fill the table: the log has every one of them, the table these, and
+ * then one row that says how many there were more.
  */
-const refusalsAMinute = 60;
+const mostAMinute = 60;
 /** Letters kept of an address: a trusted proxy can pass any text on as one. */
 const longestAddress = 64;
 
@@ -54,6 +55,8 @@ export function openSecurityEvents({
 	let made = 0;
 	let waiting: StoredEvent[] = [];
 	let dropped = 0;
+	/** Those that the log has told of already. */
+	let droppedBefore = 0;
 	let droppedInAll = 0;
 	/** How often each event was recorded. */
 	const recorded = Object.fromEntries(Object.keys(securityEvents).map((name) => [name, 0])) as Record<
@@ -63,8 +66,9 @@ export function openSecurityEvents({
 	let failing = false;
 	let timer: NodeJS.Timeout | undefined;
 	let writing: Promise<void> | undefined;
-	/** The refusals of this minute, by kind. */
-	const refusals = new Map<SecurityEventName, { minute: number; count: number }>();
+	/** What was counted in this minute, by kind and, of successes, by account. */
+	let minute = 0;
+	const bounded = new Map<string, { name: SecurityEventName; user: string | null; count: number }>();
 
 	function record(event: SecurityEvent, origin?: Origin, more?: Readonly<Record<string, unknown>>): void {
 		const { outcome, message } = securityEvents[event.event];
@@ -77,7 +81,9 @@ export function openSecurityEvents({
 		// As many rows as there are active people, four an hour each: the session's own row says when it was last refreshed.
 		if (event.event === "refresh") return;
 		const now = clock.now();
-		if (outcome === "refused" && !isWithinTheMinute(event.event, now)) return;
+		// A theft is never among the rest. It needs no bound: it ends the session, and the next one costs a login.
+		const isBounded = event.event !== "refresh_token_reuse" && (outcome === "refused" || origin !== undefined);
+		if (isBounded && !isWithinTheMinute(event as FlatEvent, outcome, now)) return;
 		const { event: name, user = null, session = null, ...details } = event as FlatEvent;
 		keep({
 			...{ id: nextId(), at: now, event: name, outcome, user_id: user, session_id: session },
@@ -85,29 +91,36 @@ export function openSecurityEvents({
 		});
 	}
 
-	/** Counts a refusal, and says whether it gets a row of its own. */
-	function isWithinTheMinute(name: SecurityEventName, now: number): boolean {
-		const minute = Math.floor(now / 60);
-		let current = refusals.get(name);
-		if (current?.minute !== minute) {
-			keepRest(name);
-			current = { minute, count: 0 };
-			refusals.set(name, current);
-		}
+	/** Counts an event in this minute, and says whether it gets a row of its own. */
+	function isWithinTheMinute({ event: name, user }: FlatEvent, outcome: SecurityOutcome, now: number): boolean {
+		settle(now);
+		// Refusals by kind alone: who has guessed a name chooses whose they are.
+		const owner = outcome === "refused" ? null : (user ?? null);
+		const key = `${name} ${owner}`;
+		const current = bounded.get(key) ?? { name, user: owner, count: 0 };
+		bounded.set(key, current);
 		current.count += 1;
-		return current.count <= refusalsAMinute;
+		return current.count <= mostAMinute;
 	}
 
-	/** One row for all refusals of a past minute that got none. */
-	function keepRest(name: SecurityEventName): void {
-		const past = refusals.get(name);
-		refusals.delete(name);
-		if (past === undefined || past.count <= refusalsAMinute) return;
-		keep({
-			...{ id: nextId(), at: past.minute * 60 + 59, event: name, outcome: "refused" },
-			...{ user_id: null, session_id: null, address: null, request_id: null },
-			details: JSON.stringify({ more: past.count - refusalsAMinute }),
-		});
+	/** Ends the minute if it is over, with one row for all events of a kind that got none. */
+	function settle(now: number): void {
+		const current = Math.floor(now / 60);
+		if (current === minute) return;
+		keepRest();
+		minute = current;
+	}
+
+	function keepRest(): void {
+		for (const { name, user, count } of bounded.values()) {
+			if (count <= mostAMinute) continue;
+			keep({
+				...{ id: nextId(), at: minute * 60 + 59, event: name, outcome: securityEvents[name].outcome },
+				...{ user_id: user, session_id: null, address: null, request_id: null },
+				details: JSON.stringify({ more: count - mostAMinute }),
+			});
+		}
+		bounded.clear();
 	}
 
 	const nextId = (): string => {
@@ -151,6 +164,7 @@ export function openSecurityEvents({
 			if (failing) log?.info("security events are stored again");
 			failing = false;
 			if (dropped > 0) log?.error({ dropped }, "security events were not stored");
+			droppedBefore += dropped;
 			dropped = 0;
 		} catch (error) {
 			if (!failing) log?.error({ err: error }, "security events cannot be stored; they wait");
@@ -178,11 +192,8 @@ export function openSecurityEvents({
 		 */
 		record,
 
-		/** Closes the minutes that are over. */
-		settle(): void {
-			const minute = Math.floor(clock.now() / 60);
-			for (const [name, past] of refusals) if (past.minute < minute) keepRest(name);
-		},
+		/** Closes the minute that is over. */
+		settle: () => settle(clock.now()),
 
 		/** How many rows wait, how many were lost so far, and how often each event was recorded. */
 		stats: () => ({ waiting: waiting.length, dropped: droppedInAll, recorded: { ...recorded } }),
@@ -190,9 +201,9 @@ export function openSecurityEvents({
 		/** Writes what waits now. */
 		flush: write,
 
-		/** Writes the rest, for as long as an attempt or two take; says how much had to be left. */
-		async close(): Promise<void> {
-			for (const name of refusals.keys()) keepRest(name);
+		/** Writes the rest, for as long as an attempt or two take; the log says how much is left, the answer how much was lost in all. */
+		async close(): Promise<number> {
+			keepRest();
 			await writing;
 			await write();
 			if (waiting.length > 0) {
@@ -202,9 +213,10 @@ export function openSecurityEvents({
 			clearTimeout(timer);
 			const lost = waiting.length + dropped;
 			if (lost > 0) log?.error({ dropped: lost }, "security events were not stored: the process ends");
+			return droppedBefore + lost;
 		},
 	};
 }
 
 /** Any event, with the facts that have a column of their own. */
-type FlatEvent = { event: SecurityEventName; user?: string; session?: string };
+type FlatEvent = { readonly event: SecurityEventName; user?: string; session?: string };

@@ -33,8 +33,16 @@ export type DeviceTokens = ReturnType<typeof createDeviceTokens>;
  * Builds the codec.
  *
  * @param getKeys 256 bits each; the first one makes tokens, all of them verify. Asked for at the first use.
+ * @param isTooOld whether everything of this time, in epoch seconds, is void: after a restored backup the account's
+ * generation is an earlier one, and tokens that it had made void would be good again.
  */
-export function createDeviceTokens(getKeys: () => readonly [Buffer, ...Buffer[]]) {
+export function createDeviceTokens({
+	getKeys,
+	isTooOld,
+}: {
+	getKeys: () => readonly [Buffer, ...Buffer[]];
+	isTooOld: (issuedAt: number) => boolean;
+}) {
 	const mac = (key: Buffer, named: Buffer) => createHmac("sha256", key).update(named).digest();
 
 	return {
@@ -51,7 +59,7 @@ export function createDeviceTokens(getKeys: () => readonly [Buffer, ...Buffer[]]
 			return Buffer.concat([named, mac(getKeys()[0], named)]).toString("base64url");
 		},
 
-		/** What the token says, or `undefined` where this service did not make it or its text was altered in any way. */
+		/** What the token says, or `undefined` where this service did not make it, its text was altered in any way, or it is void. */
 		read(token: string): NamedDevice | undefined {
 			const bytes = Buffer.from(token, "base64url");
 			// Node skips what is not base64url, and spare bits: only the one spelling counts (RFC 4648 section 3.5).
@@ -60,11 +68,13 @@ export function createDeviceTokens(getKeys: () => readonly [Buffer, ...Buffer[]]
 			const given = bytes.subarray(namedBytes);
 			if (named.readUInt8(0) !== version || !getKeys().some((key) => timingSafeEqual(mac(key, named), given)))
 				return undefined;
+			const expiresAt = named.readUIntBE(37, 6);
+			if (isTooOld(expiresAt - deviceSeconds)) return undefined;
 			return {
 				id: named.subarray(1, 17).toString("base64url"),
 				userId: named.subarray(17, 33).toString("base64url"),
 				generation: named.readUInt32BE(33),
-				expiresAt: named.readUIntBE(37, 6),
+				expiresAt,
 			};
 		},
 	};

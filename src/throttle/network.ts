@@ -7,7 +7,7 @@ import { isIP } from "node:net";
  * trusted proxy could pass on, is all one: else every new text would be a new allowance.
  */
 export function networkOf(address: string): string {
-	const [plain = ""] = address.split("%", 1);
+	const plain = plainAddress(address);
 	const family = isIP(plain);
 	if (family === 4) return plain;
 	if (family === 0) return "unknown";
@@ -19,6 +19,12 @@ export function networkOf(address: string): string {
 		.slice(0, 4)
 		.map((group) => group.toString(16))
 		.join(":")}::/64`;
+}
+
+/** An address without what proxies add to it: a port, the brackets before one, a zone. Not always one: a proxy can pass on any text. */
+export function plainAddress(text: string): string {
+	const [, bracketed, beforePort] = /^(?:\[([^\]]*)\](?::\d+)?|([^:]*):\d+)$/.exec(text) ?? [];
+	return (bracketed ?? beforePort ?? text).split("%", 1)[0] ?? "";
 }
 
 /** The eight groups of an IPv6 address, however it is written (RFC 4291 section 2.2). */

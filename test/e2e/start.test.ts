@@ -242,8 +242,11 @@ t.test("while it starts it answers its probes: alive, not started, not ready; an
 	// It waits for its database, as it would for a long migration.
 	await new Promise((resolve) => silent.once("connection", resolve));
 	const ask = async (path: string, method = "GET") => {
-		const answer = await fetch(`http://127.0.0.1:${port}${path}`, { method });
-		t.match(answer.headers.get("x-request-id"), /./, path);
+		const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
+			method,
+			headers: { "x-request-id": "somebody-else" },
+		});
+		t.match(answer.headers.get("x-request-id"), /^(?!somebody)./, path);
 		t.equal(answer.headers.get("cache-control"), "no-store", path);
 		t.equal(answer.headers.get("retry-after"), answer.ok ? null : "2", path);
 		return { status: answer.status, body: await answer.json() };

@@ -169,6 +169,35 @@ t.test("a flood of refused logins is stored as sixty rows a minute and one that 
 	t.equal(lines.length, 1002, "the log has them all");
 });
 
+t.test("a client that succeeds in a loop is stored as sixty rows a minute, and hides nobody else", async (t) => {
+	const rows: StoredEvent[] = [];
+	const { clock, lines, events } = recorder(async (more) => void rows.push(...more));
+	const origin = { id: "a request", ip: "192.0.2.1" };
+	const revoke = (user: string) => events.record({ event: "token_revoked", user, session: "one" }, origin);
+	for (let index = 0; index < 1000; index++) revoke("ada");
+	revoke("bob");
+	const reuse = { user: "ada", session: "one", reason: "used again", generation: 2, given: 1 };
+	for (let index = 0; index < 100; index++) events.record({ event: "refresh_token_reuse", ...reuse }, origin);
+	for (let index = 0; index < 100; index++) events.record({ event: "account_disabled", user: "ada" });
+	await events.flush();
+	const count = (name: string, user: string) =>
+		rows.filter(({ event, user_id }) => event === name && user_id === user).length;
+	t.equal(count("token_revoked", "ada"), 60);
+	t.equal(count("token_revoked", "bob"), 1);
+	t.equal(count("refresh_token_reuse", "ada"), 100, "a theft is always stored");
+	t.equal(count("account_disabled", "ada"), 100, "and what a command does");
+	clock.advance(60);
+	events.settle();
+	await events.flush();
+	t.match(rows.at(-1), { event: "token_revoked", outcome: "success", user_id: "ada", details: '{"more":940}' });
+	t.equal(rows.length, 262);
+	revoke("ada");
+	events.settle();
+	t.equal(await events.close(), 0);
+	t.equal(rows.length, 263, "the next minute begins anew, and has nothing to add");
+	t.equal(lines.length, 1202, "the log has them all");
+});
+
 t.test("while the store is away rows wait, up to a bound; what is lost is counted, and nobody fails", async (t) => {
 	const rows: StoredEvent[] = [];
 	let away = true;
@@ -190,7 +219,7 @@ t.test("while the store is away rows wait, up to a bound; what is lost is counte
 	t.match(said().slice(2), [{ msg: "security events are stored again" }, { dropped: 3 }]);
 	away = true;
 	login();
-	await events.close();
+	t.equal(await events.close(), 4, "all that was lost");
 	t.match(
 		said().at(-1),
 		{ dropped: 1, msg: /the process ends/ },

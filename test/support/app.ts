@@ -181,7 +181,13 @@ export function openUsers(store: Store, clock: Clock, onPasswordReplaced: (usern
 		getKeys,
 		securityEvents: { record() {} },
 	});
-	return { revocations, sessions, users, limits, deviceTokens: createDeviceTokens(getKeys) };
+	return {
+		revocations,
+		sessions,
+		users,
+		limits,
+		deviceTokens: createDeviceTokens({ getKeys, isTooOld: revocations.isTooOld }),
+	};
 }
 
 /** A session of this account as it could be, without a row in the store. */

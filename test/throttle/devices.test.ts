@@ -152,6 +152,20 @@ t.test("it is void after a new password and after a logout everywhere, but not a
 	t.equal(await gets(goodPassword, fourth.device_token), 429, "after an administrator has set one");
 });
 
+t.test("it is void where everything from before a time is, and the next one is good", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const old = await deviceOf(house, "ada");
+	await house.services.revocations.refuseIssuedBefore(house.clock.now() + 1);
+	house.clock.advance(1);
+	const next = await deviceOf(house, "ada");
+	const renewed = await deviceOf(house, "ada", old);
+	await burn(house, "ada");
+	const status = async (token: string) => (await from(house, "203.0.113.1", "ada", goodPassword, token)).statusCode;
+	t.equal(await status(old), 429);
+	for (const token of [next, renewed]) t.equal(await status(token), 200);
+});
+
 t.test("a token of SECRET_PREVIOUS is still good", async (t) => {
 	const location = await openStoreLocation(t, "sqlite");
 	const before = await limited(t, { location });

@@ -218,6 +218,38 @@ t.test("R05: all addresses of one /64 are one, and an IPv4 address is one in bot
 	t.same(await statuses(four), [...Array(10).fill(401), 429, 429]);
 });
 
+t.test(
+	"R05: a proxy that names ports names the same addresses, and one that names none is warned of once",
+	async (t) => {
+		const settings = { LOGIN_ADDRESS_FAILURES: "10", TRUST_PROXY: "127.0.0.1,10.0.0.0/8" };
+		const house = await limited(t, { settings });
+		let count = 0;
+		const status = async (address: string) => {
+			count += 1;
+			return (await from(house, address, `name${count}`, `wrong password ${count}`)).statusCode;
+		};
+		const forms = [
+			(port: number) => `198.18.0.1:${port}`,
+			(port: number) => `198.18.0.1:${port}, 10.0.0.2:${port}`,
+			(port: number) => `[2001:db8::1]:${port}`,
+			() => "[2001:db8::1]",
+		];
+		const of = async (numbers: number[]) => {
+			const statuses = [];
+			for (let turn = 0; turn < 12; turn++)
+				statuses.push(await status(forms[numbers[turn % 2] ?? 0]?.(5000 + turn) ?? ""));
+			return statuses;
+		};
+		const ten = [...Array(10).fill(401), 429, 429];
+		t.same(await of([0, 1]), ten);
+		t.same(await of([2, 3]), ten);
+		t.equal(await status("198.18.0.2:5000"), 401, "the next address");
+		t.notMatch(house.rawLog(), /names no address/);
+		for (const text of ["unknown", "_hidden", "1.2.3.4.5:80"]) await status(text);
+		t.equal(house.logged.filter(({ msg }) => /names no address/.test(String(msg))).length, 1);
+	},
+);
+
 t.test("R09: every spelling of a name is one bucket", async (t) => {
 	const house = await limited(t);
 	const spellings = ["josé", "JOSÉ", "jose\u0301", "ＪＯＳé", "José"];
