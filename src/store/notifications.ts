@@ -2,6 +2,7 @@
  * PostgreSQL's LISTEN and NOTIFY as a wake-up, and no more: a notification has no content, can be lost without a word, and
  * nothing depends on it. The table `changes` is the truth, and whoever waits here asks that table anyway.
  */
+import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import type { Listener, ListenOptions } from "./backend.ts";
@@ -18,6 +19,8 @@ const answerMs = 2000;
 const checkMs = 10_000;
 /** Replicas that lost the same server do not all come back in the same moment. */
 const retryMs = () => 500 + Math.random() * 1000;
+/** How soon to try again what cannot work until somebody sets it up otherwise. */
+const hopelessMs = 60_000;
 
 /**
  * Sends notifications. Not inside the transaction that has something to tell: PostgreSQL lets transactions that notify
@@ -54,6 +57,7 @@ export function openListener(url: string, { onWake, log }: ListenOptions): Liste
 	let client: pg.Client;
 	let listening = false;
 	let closed = false;
+	let warned = false;
 	let timer: NodeJS.Timeout;
 
 	function connect(): void {
@@ -65,14 +69,14 @@ export function openListener(url: string, { onWake, log }: ListenOptions): Liste
 		});
 		client = next;
 		let lost = false;
-		const lose = (error?: unknown) => {
+		const lose = (error?: unknown, pauseMs = retryMs()) => {
 			if (lost || closed) return;
 			lost = true;
 			clearTimeout(timer);
 			if (listening) log.warn({ err: error }, "notifications of changes do not arrive; changes are polled");
 			listening = false;
 			void next.end().catch(() => {});
-			timer = setTimeout(connect, retryMs());
+			timer = setTimeout(connect, pauseMs);
 		};
 		const check = () => {
 			timer = setTimeout(() => void next.query("show transaction_read_only").then(goOn, lose), checkMs);
@@ -82,21 +86,29 @@ export function openListener(url: string, { onWake, log }: ListenOptions): Liste
 			if (row?.transaction_read_only === "on") lose(new Error("the database takes no writes"));
 			else check();
 		};
-		next.on("error", lose);
+		/** Nothing arrives here, whatever is told: said once. */
+		const giveUp = () => {
+			const hint = "set DATABASE_LISTEN_URL to the server itself, or to off";
+			if (!warned) log.warn(`notifications of changes do not arrive through this pooler; changes are polled: ${hint}`);
+			warned = true;
+			lose(undefined, hopelessMs);
+		};
+		next.on("error", (error) => lose(error));
 		next.on("end", () => lose());
 		next.on("notification", onWake);
 		next
 			.connect()
-			.then(() => next.query(`listen ${channel}`))
-			.then(() => {
+			.then(() => listen(next, url))
+			.then((arrive) => {
 				if (lost || closed) return;
+				if (!arrive) return giveUp();
 				listening = true;
 				log.info("notifications of changes arrive");
 				// What was told while nobody listened is lost.
 				onWake();
 				check();
 			})
-			.catch(lose);
+			.catch((error) => lose(error));
 	}
 
 	connect();
@@ -110,4 +122,30 @@ export function openListener(url: string, { onWake, log }: ListenOptions): Liste
 			await Promise.race([client.end().catch(() => {}), sleep(connectMs, undefined, { ref: false })]);
 		},
 	};
+}
+
+/**
+ * Listens; answers whether what is told arrives at a client that listens. Connected to the server itself, as the process that answers shows, it
+ * does. A pooler that gives each transaction another connection takes LISTEN without a word, and then nothing comes: there
+ * somebody else has to tell something. Telling it oneself would prove nothing, it may be the same connection once more.
+ */
+async function listen(client: pg.Client, url: string): Promise<boolean> {
+	const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+	await client.query(`listen ${channel}`);
+	if (rows[0]?.pid === (client as unknown as { processID: number }).processID) return true;
+	const ending = new AbortController();
+	const heard = Promise.race([
+		once(client, "notification", ending).then(() => true),
+		sleep(answerMs, false, ending),
+	]).catch(() => false);
+	const other = new pg.Client({ connectionString: url, connectionTimeoutMillis: connectMs, query_timeout: answerMs });
+	other.on("error", () => {});
+	try {
+		await other.connect();
+		await other.query(notify);
+		return await heard;
+	} finally {
+		ending.abort();
+		void other.end().catch(() => {});
+	}
 }

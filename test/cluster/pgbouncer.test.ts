@@ -1,6 +1,9 @@
 /** The service behind PgBouncer in transaction mode, where every transaction may meet another connection. Row Z24. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { pino } from "pino";
 import t, { type Test } from "tap";
+import { systemClock } from "../../src/clock.ts";
+import { openStore } from "../../src/store/store.ts";
 import { launchServer } from "../support/process.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
@@ -96,6 +99,47 @@ t.test(
 		t.same(locks, [], "no lock has stayed with a connection");
 		const prepared = await queryAt(url, "select name from pg_prepared_statements");
 		t.same(prepared, [], "and no prepared statement");
+	},
+);
+
+t.test(
+	"Z24: whoever listens through it is told that nothing arrives, and in session mode that it does",
+	needs("pgbouncer"),
+	async (t) => {
+		const database = await withRole(t);
+		await database.query(limits);
+		const store = await openStore({ databaseUrl: database.url, dataDir: "", clock: systemClock });
+		t.teardown(() => store.close());
+		await store.migrate();
+		const listenBy = async (databaseListenUrl: string) => {
+			const lines: string[] = [];
+			const log = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line).msg) });
+			const listening = await openStore({
+				databaseUrl: database.url,
+				databaseListenUrl,
+				dataDir: "",
+				clock: systemClock,
+			});
+			t.teardown(() => listening.close());
+			let woken = 0;
+			const listener = listening.listen({ onWake: () => void woken++, log });
+			t.teardown(() => listener.close());
+			for (let turn = 0; lines.length === 0 && turn < 100; turn++) await sleep(50);
+			return { lines, listener, woken: () => woken };
+		};
+		const deaf = await listenBy(await startPgBouncer(t, database.url));
+		t.match(deaf.lines, [/do not arrive.*DATABASE_LISTEN_URL/]);
+		t.equal(deaf.listener.listening(), false);
+		await sleep(3000);
+		t.equal(deaf.lines.length, 1, "said once, and not tried again every second");
+
+		const hearing = await listenBy(await startPgBouncer(t, database.url, { mode: "session" }));
+		t.same(hearing.lines, ["notifications of changes arrive"]);
+		t.equal(hearing.listener.listening(), true);
+		const before = hearing.woken();
+		await store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
+		for (let turn = 0; hearing.woken() === before && turn < 40; turn++) await sleep(50);
+		t.not(hearing.woken(), before, "and it does");
 	},
 );
 

@@ -1,4 +1,4 @@
-/** PgBouncer in transaction mode, with the lines of docs/operations.md, in front of a database. */
+/** PgBouncer, in transaction mode unless told otherwise, with the lines of docs/operations.md, in front of a database. */
 import { chownSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -17,7 +17,7 @@ import { databaseFolder, databaseUser } from "./database.ts";
 export async function startPgBouncer(
 	owner: Owner,
 	target: string,
-	{ ignored = "statement_timeout,idle_in_transaction_session_timeout", size = 4 } = {},
+	{ ignored = "statement_timeout,idle_in_transaction_session_timeout", size = 4, mode = "transaction" } = {},
 ): Promise<string> {
 	const url = new URL(target);
 	const port = await freePort();
@@ -35,7 +35,7 @@ listen_port = ${port}
 unix_socket_dir =
 auth_type = plain
 auth_file = ${users}
-pool_mode = transaction
+pool_mode = ${mode}
 default_pool_size = ${size}
 max_client_conn = 200
 ${ignored === "" ? "" : `ignore_startup_parameters = ${ignored}`}
