@@ -1,7 +1,7 @@
 /** Username and password: the check at login, and every way a password is set. */
 import { errors } from "./errors.ts";
+import { loginRefusal, ownDevice, wrongPassword } from "./password-answers.ts";
 import type { Passwords, StoredPassword } from "./passwords/passwords.ts";
-import { refusal } from "./security-events/events.ts";
 import type { Device, Session, Sessions } from "./sessions/sessions.ts";
 import { type DeviceTokens, deviceSeconds, type NamedDevice } from "./throttle/device-token.ts";
 import type { Limits } from "./throttle/limits.ts";
@@ -43,28 +43,28 @@ export function createCredentials({
 		password: string,
 		{ address, requestId, device }: Caller & { device: NamedDevice | undefined },
 		signal?: AbortSignal,
-	): Promise<boolean> {
-		const isItsOwn = device?.userId === found?.id && device?.generation === found?.deviceGeneration;
+	): Promise<{ matches: boolean; first: boolean }> {
 		const guess = {
 			username,
 			password,
 			origin: { id: requestId, ip: address },
-			device: isItsOwn ? device : undefined,
+			device: ownDevice(device, found),
 			userId: found?.id,
 			isDisabled: found?.disabled === true,
 		};
-		const attempt = await limits.take(guess);
+		const attempt = await limits.take(guess, passwords.assertRoom);
 		const enabled = found?.disabled === false ? found : undefined;
 		let matches: boolean;
 		try {
-			matches = await passwords.verify(password, enabled?.password, signal, attempt.known);
+			matches = await passwords.verify(password, enabled?.password, signal, attempt.first);
 		} catch (error) {
-			// Not for a client that hung up: its hash may run already, and would cost it nothing.
 			if (error instanceof errors.BUSY) await attempt.unchecked();
+			// A client that hung up: its hash may run already, and would cost it nothing.
+			else attempt.abandoned();
 			throw error;
 		}
 		await (matches ? attempt.right() : attempt.wrong());
-		return matches;
+		return { matches, first: attempt.first };
 	}
 
 	/** The caller with what its device token says, where it is one of ours. */
@@ -107,18 +107,21 @@ export function createCredentials({
 		const normalized = passwords.normalize(given);
 		const recognised = recognise(caller);
 		const { device } = recognised;
-		passwords.assertRoom(device !== undefined);
+		// Before the store is asked. Whether a device is known only the store can tell: then there is room, or not, in compare.
+		if (!device) passwords.assertRoom();
 		const found = await users.findCredentials({ username: name });
-		const matches = await compare(name, found, normalized, recognised, signal);
+		const { matches, first } = await compare(name, found, normalized, recognised, signal);
 		if (!found || !matches) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(found) });
 		const { id, deviceGeneration: generation } = found;
-		const password = await upgrade(found, normalized, signal);
+		const password = await upgrade(found, normalized, signal, first);
 		const session = await sessions.begin(id, caller, (transaction) => users.isUnchanged(transaction, { id, password }));
 		// After the session is there: who takes a role away and then ends all sessions either comes before this, or ends this one.
 		const user = session && (await users.find(id));
 		if (user && !user.disabled) {
 			// The same id for the same device: logging in again and again must not make it many, each with tries of its own.
-			const deviceId = device?.userId === id ? device.id : deviceTokens.newId();
+			// Not that of a void or an expired token: whoever has such a one could use the tries of this device up for ever.
+			const own = ownDevice(device, found);
+			const deviceId = own && own.expiresAt > session.createdAt ? own.id : deviceTokens.newId();
 			const expiresAt = session.createdAt + deviceSeconds;
 			return { user, session, deviceToken: deviceTokens.make({ id: deviceId, userId: id, generation, expiresAt }) };
 		}
@@ -140,8 +143,10 @@ export function createCredentials({
 	}
 
 	/**
-	 * Changes an account's own password and ends its other sessions.
+	 * Changes an account's own password and ends its other sessions. The new password makes all devices unknown but the one
+	 * that changes it: who guesses at the account meanwhile must not lock its owner out.
 	 *
+	 * @returns the device's new token, good as long as the one that it gave would have been; none where that was not its own.
 	 * @throws INVALID_TOKEN where the account is gone, INVALID_CURRENT_PASSWORD, INVALID_PASSWORD, WEAK_PASSWORD,
 	 * TOO_MANY_ATTEMPTS, BUSY
 	 */
@@ -151,15 +156,23 @@ export function createCredentials({
 		next: string,
 		caller: Caller,
 		signal?: AbortSignal,
-	): Promise<void> {
+	): Promise<{ deviceToken: string; expiresAt: number } | undefined> {
 		const normalized = passwords.normalize(current);
+		passwords.normalize(next);
 		const found = await owner(userId);
-		await passwords.checkPolicy(next, found.username);
-		const matches = await compare(found.username, found, normalized, recognise(caller), signal);
+		const recognised = recognise(caller);
+		// First what is counted: the policy takes a thread as well, and a known device goes first from here on.
+		const { matches, first } = await compare(found.username, found, normalized, recognised, signal);
 		if (!matches) throw wrongPassword("password_change_refused", { userId, sessionId });
-		const replaced = await users.replacePassword(found, await passwords.hash(next, signal), sessionId);
+		await passwords.checkPolicy(next, found.username, signal, first);
+		const replaced = await users.replacePassword(found, await passwords.hash(next, signal, first), sessionId);
 		// Somebody changed it, or a login upgraded its hash, while ours was computed: then the check counts for nothing.
 		if (!replaced) return change({ userId, sessionId }, current, next, caller, signal);
+		const own = ownDevice(recognised.device, found);
+		if (!own) return undefined;
+		const { expiresAt } = own;
+		// Where a logout everywhere came in between, the account is one generation further, and this token is void too.
+		return { deviceToken: deviceTokens.make({ ...own, generation: found.deviceGeneration + 1 }), expiresAt };
 	}
 
 	/**
@@ -175,7 +188,7 @@ export function createCredentials({
 	): Promise<void> {
 		const normalized = passwords.normalize(given);
 		const found = await owner(userId);
-		const matches = await compare(found.username, found, normalized, recognise(caller), signal);
+		const { matches } = await compare(found.username, found, normalized, recognise(caller), signal);
 		if (!matches) throw wrongPassword("reauthentication_refused", { userId, sessionId });
 	}
 
@@ -208,10 +221,15 @@ export function createCredentials({
 	 * Replaces an outdated hash of a password that was just right, and answers what should be stored now. A busy pool or a
 	 * store that cannot be written leaves it for next time: neither is a reason to refuse the login.
 	 */
-	async function upgrade(found: Credentials, password: string, signal?: AbortSignal): Promise<StoredPassword> {
+	async function upgrade(
+		found: Credentials,
+		password: string,
+		signal: AbortSignal | undefined,
+		first: boolean,
+	): Promise<StoredPassword> {
 		if (!passwords.isOutdated(found.password)) return found.password;
 		try {
-			const next = await passwords.hash(password, signal);
+			const next = await passwords.hash(password, signal, first);
 			const replaced = await users.upgradeHash(found, next);
 			return replaced ? next : found.password;
 		} catch (error) {
@@ -219,18 +237,4 @@ export function createCredentials({
 			return found.password;
 		}
 	}
-}
-
-/** What the log may know of a refused login, and the client may not. */
-function loginRefusal(found: Credentials | undefined): Error {
-	if (!found) return refusal({ event: "login_refused", reason: "no such account" });
-	const reason = found.disabled ? "disabled account" : "wrong password";
-	return refusal({ event: "login_refused", reason, user: found.id });
-}
-
-function wrongPassword(
-	event: "password_change_refused" | "reauthentication_refused",
-	{ userId: user, sessionId: session }: { userId: string; sessionId: string },
-): Error {
-	return new errors.INVALID_CURRENT_PASSWORD({ cause: refusal({ event, reason: "wrong password", user, session }) });
 }

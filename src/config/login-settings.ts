@@ -55,7 +55,7 @@ export const loginSettings = {
 	}),
 	loginAddressFailures: setting({
 		name: "LOGIN_ADDRESS_FAILURES",
-		doc: "Wrong passwords from one address (IPv6: from one /64) before it has to wait for 15 minutes, 10 to 900.",
+		doc: "Wrong passwords from one address (IPv6: from one /64) before it has to wait for 15 minutes, 10 to 900; spread out, up to twice as many in that time.",
 		parse: parse.integer(10, 900),
 		fallback: 100,
 	}),

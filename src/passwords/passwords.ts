@@ -43,29 +43,29 @@ export function openPasswords(settings: PasswordSettings) {
 
 		/**
 		 * Refuses a new password that is too short, easy to guess, or holds the username or the service's name. Throws
-		 * WEAK_PASSWORD with the reason, INVALID_PASSWORD, BUSY.
+		 * WEAK_PASSWORD with the reason, INVALID_PASSWORD, BUSY, the signal's reason. `first` here and below: before all that are not.
 		 */
-		async checkPolicy(password: string, username: string): Promise<void> {
+		async checkPolicy(password: string, username: string, signal?: AbortSignal, first?: boolean): Promise<void> {
 			const task = {
 				password: normalizePassword(password),
 				username,
 				minLength,
 			};
-			const { value: weakness } = await pool.run("findWeakness", task, 1);
+			const { value: weakness } = await pool.run("findWeakness", task, 1, signal, first);
 			if (weakness !== undefined) throw new errors.WEAK_PASSWORD(weakness);
 		},
 
 		/** Hashes at the current cost, with a salt of its own. Throws INVALID_PASSWORD, BUSY, the signal's reason. */
-		async hash(password: string, signal?: AbortSignal): Promise<StoredPassword> {
+		async hash(password: string, signal?: AbortSignal, first?: boolean): Promise<StoredPassword> {
 			const { input, scheme } = encodePassword(normalizePassword(password));
-			const { value: hash } = await pool.run("hash", { input, cost }, 1, signal);
+			const { value: hash } = await pool.run("hash", { input, cost }, 1, signal, first);
 			return { hash, scheme };
 		},
 
 		/**
 		 * True when the password is the stored one. Every false costs one hash at the current cost, so that its duration does
 		 * not tell an unknown or disabled account (`stored` undefined) from a wrong password; only a stored hash of higher cost
-		 * takes longer. What is malformed or of cost over 14 matches nothing. `first` lets it go before all that are not. Throws
+		 * takes longer. What is malformed or of cost over 14 matches nothing. Throws
 		 * INVALID_PASSWORD, BUSY, the signal's reason.
 		 */
 		async verify(

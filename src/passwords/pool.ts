@@ -16,7 +16,7 @@ interface Task {
 	argument: unknown;
 	/** What it is expected to take, in units of one hash at the current cost. */
 	work: number;
-	/** Goes before all that do not. */
+	/** Goes before those that do not, but for every fourth turn. */
 	first: boolean;
 	promise: Promise<Answer<unknown>>;
 	resolve(answer: Answer<unknown>): void;
@@ -27,6 +27,9 @@ interface Task {
 const timeBounds = [0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5];
 /** The share of the newest measurement in the running mean: about the last ten hashes count. */
 const meanWeight = 0.1;
+
+/** After so many that went first in a row the oldest of the others has its turn: they are slower then, never shut out. */
+const mostInARow = 3;
 
 /** Opens the pool. `hashSeconds` is the first guess at the duration of one hash at the current cost. */
 export function openPool(settings: { threads: number | undefined; maxWaitSeconds: number; hashSeconds: number }) {
@@ -52,6 +55,7 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 	const hashSeconds = createHistogram(timeBounds);
 	let refused = 0;
 	let meanSeconds = settings.hashSeconds;
+	let inARow = 0;
 	let closed = false;
 
 	// A thread that cannot start: Piscina keeps its task for ever, so give up on those that run.
@@ -71,7 +75,12 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 		if (running.size < slots) return 0;
 		let ahead = 0;
 		for (const task of running) ahead += task.work;
-		for (const task of waiting) if (task.first || !first) ahead += task.work;
+		let firsts = 0;
+		let others = 0;
+		for (const task of waiting)
+			if (task.first) firsts += task.work;
+			else others += task.work;
+		ahead += firsts + (first ? Math.min(others, Math.floor((inARow + firsts) / mostInARow)) : others);
 		return (ahead * meanSeconds) / slots;
 	}
 
@@ -84,8 +93,10 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 
 	function startNext(): void {
 		if (running.size >= slots) return;
-		const task = waiting.shift();
+		const oldestOther = inARow < mostInARow ? -1 : waiting.findIndex(({ first }) => !first);
+		const [task] = waiting.splice(Math.max(0, oldestOther), 1);
 		if (task === undefined) return;
+		inARow = task.first ? inARow + 1 : 0;
 		running.add(task);
 		const start = performance.now();
 		// The signal of the caller stays out of here: Piscina would end the thread to stop the task.
@@ -116,9 +127,9 @@ export function openPool(settings: { threads: number | undefined; maxWaitSeconds
 		assertRoom,
 
 		/**
-		 * Runs a task of worker.ts in a thread, first come, first served, those that are `first` before all others. `work` is
-		 * what it is expected to take, in hashes at the current cost. Throws BUSY where it would wait longer than `maxWaitSeconds`, and the signal's reason when that
-		 * fires: a waiting task gives up its place, a running one ends in peace and its answer is dropped.
+		 * Runs a task of worker.ts in a thread, first come, first served, those that are `first` before others, which
+		 * have every fourth turn all the same. `work` is what it is expected to take, in hashes at the current cost. Throws
+		 * BUSY where it would wait longer than `maxWaitSeconds`, and the signal's reason when that fires: a waiting task gives up its place, a running one ends in peace and its answer is dropped.
 		 */
 		async run<Name extends keyof Tasks>(
 			name: Name,

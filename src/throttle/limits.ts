@@ -7,52 +7,31 @@
 import { createHmac } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { errors } from "../errors.ts";
-import type { Origin, SecurityEventRecorder } from "../security-events/recorder.ts";
+import type { SecurityEventRecorder } from "../security-events/recorder.ts";
 import type { Store } from "../store/store.ts";
+import { accountLimit, addressLimit, deviceLimit } from "./allowances.ts";
 import type { NamedDevice } from "./device-token.ts";
+import type { AssertRoom, Guess, Try } from "./guess.ts";
 import { networkOf } from "./network.ts";
 import { createSpraying } from "./spraying.ts";
-import { type Bucket, createTries, type Limit, waitSeconds } from "./tries.ts";
+import { type Bucket, createTries, waitSeconds } from "./tries.ts";
+import { createUnderWay } from "./under-way.ts";
 
-const daySeconds = 86_400;
-const addressSeconds = 900;
+/**
+ * So often a try waits for those that are under way in the rows that refuse it: many right ones at once of one account
+ * all get in, and who guesses in parallel waits a moment longer for the refusal.
+ */
+const turns = 5;
+/** So many of a process wait at a time: a flood of guesses must not come back to the store all at once. */
+const mostWaiting = 20;
 
-/** At most 50 are remembered, of which 50 a day are forgotten: so no 24 hours see more than 100. */
-const accountLimit = (free: number): Limit => ({ free, firstDelay: 1, most: 50, forgetSeconds: daySeconds / 50 });
-/** So many, then none for 15 minutes. */
-const addressLimit = (free: number): Limit => ({
-	free,
-	firstDelay: addressSeconds,
-	most: free,
-	forgetSeconds: Math.ceil(addressSeconds / free),
-});
-/** Ten, of which one comes back each 2.4 hours: what a stolen token is worth, and no more. */
-const deviceLimit: Limit = { free: 10, firstDelay: addressSeconds, most: 10, forgetSeconds: daySeconds / 10 };
-
-/** A password that somebody gives, and what is known of who does. */
-export interface Guess {
-	/** In canonical form; whether an account has it makes no difference. */
-	username: string;
-	/** In normal form. */
-	password: string;
-	/** Where it comes from: the address counts, both go into security events. */
-	origin: Origin;
-	/** The device that a good token names, of this very account. */
-	device: NamedDevice | undefined;
-	/** For security events. */
-	userId: string | undefined;
-	/** Whether the account is disabled: then its right password, too, is answered as a wrong one. */
-	isDisabled: boolean;
-}
-
-/** A try that was let through and counted. One of the three has to follow, or it counts as wrong. */
-export interface Try {
-	/** Whether it comes from a device that has logged in to the account before: it goes first in the queue. */
-	readonly known: boolean;
-	right(): Promise<void>;
-	wrong(): Promise<void>;
-	/** No hash was spent on it. */
-	unchecked(): Promise<void>;
+/** A try in the rows of the account and the address, each with the seconds that the next one has to wait. */
+interface Counted {
+	both: readonly [account: Bucket, address: Bucket];
+	passwordRow: string;
+	counted: ReadonlyMap<string, number>;
+	/** Ends its being under way. */
+	end: () => void;
 }
 
 export type Limits = ReturnType<typeof createLimits>;
@@ -76,80 +55,137 @@ export function createLimits({
 }) {
 	const tries = createTries({ store });
 	const spraying = createSpraying({ store });
+	const underWay = createUnderWay();
+	let waiting = 0;
+	/** Accounts of which a login goes first in this process. */
+	const goingFirst = new Set<string>();
 	const ofAccount = accountLimit(config.loginAccountFailures);
 	const ofAddress = addressLimit(config.loginAddressFailures);
 	/** How often a limit has refused a try, by what had used it up. */
 	const limited = { account: 0, address: 0, password: 0, device: 0 };
 
+	function tooMany(kind: keyof typeof limited, seconds: number): Error {
+		limited[kind]++;
+		return Object.assign(new errors.TOO_MANY_ATTEMPTS(), { retryAfter: Math.max(1, seconds) });
+	}
+
 	/** Counts a try against the account and the address, or refuses it. */
-	async function takeAsStranger(guess: Guess): Promise<Try> {
+	async function takeAsStranger(guess: Guess, assertRoom: AssertRoom): Promise<Try> {
 		const [key] = getKeys();
 		const account: Bucket = { key: accountRow(key, guess.username), limit: ofAccount };
 		const address: Bucket = { key: hashed(key, "address", networkOf(guess.origin.ip)), limit: ofAddress };
 		const passwordRow = spraying.rowOf(key, guess.password);
-		const both = [account, address];
+		const both = [account, address] as const;
+		const keys = both.map(({ key: row }) => row);
 
-		/** What has to be waited for the longest. */
-		const look = async (): Promise<{ kind: keyof typeof limited; seconds: number }> => {
-			const { now, rows } = await tries.look([account.key, address.key, passwordRow]);
-			const [first, ...others] = [
-				{ kind: "account", seconds: waitSeconds(rows.get(account.key), account.limit, now) },
-				{ kind: "address", seconds: waitSeconds(rows.get(address.key), address.limit, now) },
-				{ kind: "password", seconds: spraying.waitSeconds(rows.get(passwordRow), now) },
-			] as const;
-			return others.reduce<{ kind: keyof typeof limited; seconds: number }>(
-				(longest, wait) => (wait.seconds > longest.seconds ? wait : longest),
-				first,
-			);
+		const look = async () => {
+			const { now, rows } = await tries.look([...keys, passwordRow]);
+			return {
+				ofBoth: both.map(({ key: row, limit }) => waitSeconds(rows.get(row), limit, now)),
+				ofPassword: spraying.waitSeconds(rows.get(passwordRow), now),
+			};
 		};
-		const tooMany = ({ kind, seconds }: Awaited<ReturnType<typeof look>>): Error => {
-			limited[kind]++;
-			return Object.assign(new errors.TOO_MANY_ATTEMPTS(), { retryAfter: Math.max(1, seconds) });
-		};
-		// Looked at first: who is refused costs the store one read and no write.
-		const wait = await look();
-		if (wait.seconds > 0) throw tooMany(wait);
-		const counted = await tries.take(both);
-		if (counted.size < both.length) {
-			const partly = both.filter(({ key: row }) => counted.has(row));
-			if (partly.length > 0) await tries.giveBack(partly);
-			throw tooMany(await look());
+		let kind: keyof typeof limited = "account";
+		for (let turn = 0; turn < turns; turn++) {
+			// Asked before the look: what ends meanwhile has to be looked at again.
+			const endings = both.map(({ key: row }) => underWay.ending(row));
+			// Looked at first: who is refused costs the store one read and no write.
+			const { ofBoth, ofPassword } = await look();
+			const [ofAccount = 0, ofAddress = 0] = ofBoth;
+			const wait = Math.max(ofAccount, ofAddress, ofPassword);
+			kind = ofAccount === wait ? "account" : ofAddress === wait ? "address" : "password";
+			if (wait > 0) {
+				const refusing = endings.filter((_, place) => (ofBoth[place] ?? 0) > 0);
+				if (ofPassword > 0 || refusing.includes(undefined)) throw tooMany(kind, wait);
+				if (waiting >= mostWaiting) break;
+				waiting++;
+				await Promise.all(refusing.map((ending) => ending ?? Promise.resolve()));
+				waiting--;
+				continue;
+			}
+			assertRoom(false);
+			const end = underWay.begin(keys);
+			try {
+				const counted = await tries.take(both);
+				if (counted.size === both.length) return strangersTry(guess, { both, passwordRow, counted, end });
+				// Others were faster.
+				const partly = both.filter(({ key: row }) => counted.has(row));
+				if (partly.length > 0) await tries.giveBack(partly);
+			} catch (error) {
+				end();
+				throw error;
+			}
+			end();
 		}
-		const { origin, userId } = guess;
+		// How long it would be, only the outcome of the others can tell.
+		throw tooMany(kind, 1);
+	}
+
+	/** What becomes of a try that was counted against the account and the address. */
+	function strangersTry({ origin, userId, isDisabled }: Guess, { both, passwordRow, counted, end }: Counted): Try {
+		const [account] = both;
 		const user = userId === undefined ? {} : { user: userId };
-		const [accountWait = 0, addressWait = 0] = both.map(({ key: row }) => counted.get(row));
-		if (accountWait > 0)
-			securityEvents.record({ event: "login_account_limited", seconds: accountWait, ...user }, origin);
-		if (addressWait > 0)
-			securityEvents.record({ event: "login_address_limited", seconds: addressWait, ...user }, origin);
+		/** Says that a limit was reached: not before the try counts for good, or right ones at once would look like guessing. */
+		const record = () => {
+			const [accountWait = 0, addressWait = 0] = both.map(({ key }) => counted.get(key));
+			if (accountWait > 0)
+				securityEvents.record({ event: "login_account_limited", seconds: accountWait, ...user }, origin);
+			if (addressWait > 0)
+				securityEvents.record({ event: "login_address_limited", seconds: addressWait, ...user }, origin);
+		};
+		const note = async () => {
+			if (await spraying.note(isDisabled ? spraying.anyRow() : passwordRow, account.key))
+				securityEvents.record({ event: "login_password_sprayed" }, origin);
+		};
 		return {
-			known: false,
-			right: () => quietly(tries.giveBack(both, account.key)),
-			unchecked: () => quietly(tries.giveBack(both)),
-			wrong: () =>
-				quietly(
-					spraying.note(guess.isDisabled ? spraying.anyRow() : passwordRow, account.key).then((isTooMany) => {
-						if (isTooMany) securityEvents.record({ event: "login_password_sprayed" }, origin);
-					}),
-				),
+			first: false,
+			right: () => quietly(tries.giveBack(both, account.key)).finally(end),
+			unchecked: () => quietly(tries.giveBack(both)).finally(end),
+			abandoned() {
+				end();
+				record();
+			},
+			wrong() {
+				end();
+				record();
+				return quietly(note());
+			},
 		};
 	}
 
 	/** The same against the allowance of the device alone; `undefined` where there is nothing left of it. */
-	async function takeAsDevice(device: NamedDevice): Promise<Try | undefined> {
+	async function takeAsDevice(device: NamedDevice, assertRoom: AssertRoom): Promise<Try | undefined> {
 		const own: Bucket = { key: `${deviceRows(device.userId)}${device.id}`, limit: deviceLimit };
 		const { now, rows } = await tries.look([own.key]);
 		if (device.expiresAt <= now) return undefined;
-		const isUsedUp = waitSeconds(rows.get(own.key), deviceLimit, now) > 0;
-		if (isUsedUp || (await tries.take([own])).size === 0) {
+		if (waitSeconds(rows.get(own.key), deviceLimit, now) > 0) {
+			limited.device++;
+			return undefined;
+		}
+		// One login of an account at a time, or its owner alone could shut all strangers out.
+		const first = !goingFirst.has(device.userId);
+		assertRoom(first);
+		if (first) goingFirst.add(device.userId);
+		const end = () => {
+			if (first) goingFirst.delete(device.userId);
+		};
+		const counted = await tries.take([own]).catch((error: unknown) => {
+			end();
+			throw error;
+		});
+		if (counted.size === 0) {
+			end();
 			limited.device++;
 			return undefined;
 		}
 		return {
-			known: true,
-			right: () => quietly(tries.giveBack([own], own.key)),
-			unchecked: () => quietly(tries.giveBack([own])),
-			wrong: async () => {},
+			first,
+			right: () => quietly(tries.giveBack([own], own.key)).finally(end),
+			unchecked: () => quietly(tries.giveBack([own])).finally(end),
+			abandoned: end,
+			async wrong() {
+				end();
+			},
 		};
 	}
 
@@ -157,11 +193,13 @@ export function createLimits({
 		/**
 		 * Counts a try, or refuses it. It says the same of accounts that do not exist.
 		 *
-		 * @throws TOO_MANY_ATTEMPTS, STORE_UNAVAILABLE: who cannot count lets nobody guess.
+		 * @param assertRoom throws BUSY where the hash would be refused; asked before the try is written, so that what cannot be
+		 * checked leaves no row.
+		 * @throws TOO_MANY_ATTEMPTS, BUSY, STORE_UNAVAILABLE: who cannot count lets nobody guess.
 		 */
-		async take(guess: Guess): Promise<Try> {
+		async take(guess: Guess, assertRoom: AssertRoom): Promise<Try> {
 			if (!config.loginLimits) return uncounted;
-			return (guess.device && (await takeAsDevice(guess.device))) ?? takeAsStranger(guess);
+			return (guess.device && (await takeAsDevice(guess.device, assertRoom))) ?? takeAsStranger(guess, assertRoom);
 		},
 
 		/** How often a limit has refused a try so far. A device that has used up its own may still get in as a stranger. */
@@ -189,7 +227,13 @@ export function createLimits({
 	};
 }
 
-const uncounted: Try = { known: false, right: async () => {}, wrong: async () => {}, unchecked: async () => {} };
+const uncounted: Try = {
+	first: false,
+	right: async () => {},
+	wrong: async () => {},
+	unchecked: async () => {},
+	abandoned() {},
+};
 
 const hashed = (key: Buffer, kind: string, text: string): string =>
 	`${kind}:${createHmac("sha256", key).update(`${kind}\0${text}`).digest("base64url").slice(0, 22)}`;

@@ -103,22 +103,24 @@ export function createTries({ store }: { store: Store }) {
 		},
 
 		/**
-		 * Takes a try back that was no guess: it is forgotten at once.
+		 * Takes a try back that was no guess: it is forgotten at once. With it goes a delay that the tries which are left would
+		 * not have caused.
 		 *
-		 * @param lifted the row whose delay ends as well; of the others a delay may stand that somebody else has caused.
+		 * @param lifted the row whose delay ends in any case; of the others a delay may stand that somebody else has caused.
 		 */
 		async giveBack(buckets: readonly Bucket[], lifted?: string): Promise<void> {
+			const now = store.nowExpression();
+			const of = (part: (limit: Limit) => number) => perBucket(buckets, part);
+			const isFree = sql<boolean>`login_tries.forgotten_at <= ${now} + ${of(({ free, forgetSeconds }) => free * forgetSeconds)}`;
+			const isLifted = lifted === undefined ? isFree : sql<boolean>`(login_tries.bucket = ${lifted} or ${isFree})`;
 			// As an insert, because that locks the rows in the order in which they stand here.
 			await store.db
 				.insertInto("login_tries")
 				.values(buckets.map(({ key }) => ({ bucket: key, forgotten_at: 0, retry_at: 0, marks: 0 })))
 				.onConflict((conflict) =>
 					conflict.column("bucket").doUpdateSet({
-						forgotten_at: sql<number>`login_tries.forgotten_at - ${perBucket(buckets, ({ forgetSeconds }) => forgetSeconds)}`,
-						retry_at:
-							lifted === undefined
-								? sql<number>`login_tries.retry_at`
-								: sql<number>`case login_tries.bucket when ${lifted} then 0 else login_tries.retry_at end`,
+						forgotten_at: sql<number>`login_tries.forgotten_at - ${of(({ forgetSeconds }) => forgetSeconds)}`,
+						retry_at: sql<number>`case when ${isLifted} then 0 else login_tries.retry_at end`,
 					}),
 				)
 				.execute();

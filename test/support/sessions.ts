@@ -32,10 +32,16 @@ export async function beginSession({ app, services }: TestApp, userId: string): 
 }
 
 /** POST of a form, with a Bearer token where one is given. */
-export function post({ app }: TestApp, url: string, fields: Record<string, string>, token?: string) {
+export function post(
+	{ app }: TestApp,
+	url: string,
+	fields: Record<string, string>,
+	token?: string,
+	more: Record<string, string> = {},
+) {
 	const { payload, headers } = form(fields);
 	const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-	return app.inject({ method: "POST", url, payload, headers: { ...headers, ...authorization } });
+	return app.inject({ method: "POST", url, payload, headers: { ...headers, ...authorization, ...more } });
 }
 
 /** POST /refresh. */

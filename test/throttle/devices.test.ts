@@ -1,5 +1,6 @@
 /** Known devices: tries of their own, so that nobody locks the owner out, and nothing more than that. Row R07. */
 import t from "tap";
+import { errors } from "../../src/errors.ts";
 import { form, goodPassword, type TestApp } from "../support/app.ts";
 import { burn, from, limited, spent } from "../support/guesses.ts";
 import { createJar, sameOrigin } from "../support/jar.ts";
@@ -165,6 +166,138 @@ t.test("it is void where everything from before a time is, and the next one is g
 	t.equal(await status(old), 429);
 	for (const token of [next, renewed]) t.equal(await status(token), 200);
 });
+
+t.test("R07: who changes the password from a known device while somebody guesses stays known there", async (t) => {
+	const house = await limited(t, { settings: { TOKEN_LOCATIONS: "header,cookie" } });
+	await house.addUser("ada");
+	const change = { current_password: goodPassword, new_password: nextPassword };
+	const back = { current_password: nextPassword, new_password: goodPassword };
+	const logIn = async (password: string, device?: string) => {
+		const answer = await from(house, "203.0.113.1", "ada", password, device);
+		return answer.json<{ access_token: string; device_token: string }>();
+	};
+	const first = await logIn(goodPassword);
+	const asked = { "x-device-token": first.device_token };
+	const changed = await post(house, "/password", change, first.access_token, asked);
+	t.equal(changed.statusCode, 204);
+	t.equal(changed.headers["set-cookie"], undefined, "a program has no use for cookies");
+	const device = String(changed.headers["x-device-token"]);
+	t.not(device, first.device_token);
+	await burn(house, "ada");
+	const login = async (token?: string) => (await from(house, "203.0.113.1", "ada", nextPassword, token)).statusCode;
+	t.same([await login(), await login(first.device_token), await login(device)], [429, 429, 200]);
+
+	const second = await logIn(nextPassword, device);
+	await house.addUser("bob");
+	const bobs = (await from(house, "203.0.113.1", "bob", goodPassword)).json<{ device_token: string }>().device_token;
+	house.clock.advance(2 * daySeconds);
+	const third = await logIn(nextPassword, second.device_token);
+	for (const other of [bobs, first.device_token, "x"]) {
+		const answer = await post(house, "/password", back, third.access_token, { "x-device-token": other });
+		t.equal(answer.statusCode, 204);
+		t.notOk("x-device-token" in answer.headers, "a token of somebody else's, or a void one, gets none");
+		const again = await post(house, "/password", change, third.access_token);
+		t.equal(again.statusCode, 204);
+		t.notOk("x-device-token" in again.headers || "set-cookie" in again.headers, "none gets none");
+	}
+
+	house.clock.advance(2 * daySeconds);
+	const { id } = await house.services.users.getByName("ada");
+	await house.services.credentials.reset(id, goodPassword);
+	const jar = createJar(house);
+	await jar.login("ada");
+	house.clock.advance(100);
+	const answer = await jar.post("/password", { fields: change });
+	t.equal(answer.statusCode, 204);
+	t.notOk("x-device-token" in answer.headers, "no script can read it");
+	t.match(
+		[answer.headers["set-cookie"]].flat(),
+		[/^__Host-device=[^;]+; Max-Age=15551900; Path=\/; HttpOnly; Secure; SameSite=Strict$/],
+		"as long as the one before would have been",
+	);
+	await burn(house, "ada");
+	t.equal((await jar.login("ada", nextPassword)).statusCode, 200);
+});
+
+t.test("a login with a void token gets another device id, or who has that token could use its tries up", async (t) => {
+	const house = await limited(t);
+	await house.addUser("ada");
+	const idOf = (token: string) => Buffer.from(token, "base64url").subarray(1, 17).toString("hex");
+	const first = await deviceOf(house, "ada");
+	const second = await deviceOf(house, "ada", first);
+	t.equal(idOf(second), idOf(first));
+	const { id } = await house.services.users.getByName("ada");
+	await house.services.users.logoutEverywhere(id);
+	const third = await deviceOf(house, "ada", second);
+	t.not(idOf(third), idOf(first), "void");
+	house.clock.advance(180 * daySeconds);
+	t.not(idOf(await deviceOf(house, "ada", third)), idOf(third), "ended");
+});
+
+t.test("R12: where only known devices have room, a token that is not the account's own leaves no row", async (t) => {
+	const house = await limited(t);
+	const { store, users, limits, passwords } = house.services;
+	for (const name of ["ada", "bob"]) await house.addUser(name);
+	const { id } = await users.getByName("ada");
+	const before = await deviceOf(house, "ada");
+	await users.logoutEverywhere(id);
+	const [own, bobs] = [await deviceOf(house, "ada"), await deviceOf(house, "bob")];
+	passwords.assertRoom = (first) => {
+		if (!first) throw new errors.BUSY();
+	};
+	const rows = () => store.db.selectFrom("login_tries").selectAll().orderBy("bucket").execute();
+	const written = await rows();
+	for (const [name, token] of [
+		["ada", undefined],
+		["ada", before],
+		["ada", bobs],
+		["nobody", own],
+	] as const)
+		t.equal((await from(house, "203.0.113.1", name, goodPassword, token)).statusCode, 503);
+	t.same(await rows(), written);
+	t.equal((await from(house, "203.0.113.1", "ada", goodPassword, own)).statusCode, 200);
+
+	const device = { id: "a test", userId: id, generation: 1, expiresAt: house.clock.now() + 1 };
+	const origin = { id: "a test", ip: "203.0.113.1" };
+	const take = () =>
+		limits.take(
+			{ username: "ada", password: goodPassword, origin, device, userId: id, isDisabled: false },
+			passwords.assertRoom,
+		);
+	const one = await take();
+	t.equal(one.first, true);
+	await t.rejects(take(), { code: "BUSY" }, "a second one of the account queues with the strangers");
+	await one.right();
+	t.equal((await take()).first, true, "until the first one has ended");
+});
+
+t.test(
+	"a known device goes first all the way through a change of password, and the policy comes after the count",
+	async (t) => {
+		const house = await limited(t);
+		await house.addUser("ada");
+		const answer = await from(house, "203.0.113.1", "ada", goodPassword);
+		const { access_token: token, device_token: device } = answer.json<{ access_token: string; device_token: string }>();
+		const { passwords } = house.services;
+		const { checkPolicy, hash } = passwords;
+		const wentFirst: unknown[] = [];
+		passwords.checkPolicy = (...args) => {
+			wentFirst.push(args[3]);
+			return checkPolicy(...args);
+		};
+		passwords.hash = (...args) => {
+			wentFirst.push(args[2]);
+			return hash(...args);
+		};
+		const change = (current: string, next: string, more: Record<string, string> = {}) =>
+			post(house, "/password", { current_password: current, new_password: next }, token, more);
+		t.equal((await change("wrong password", nextPassword)).statusCode, 403);
+		t.same(wentFirst, [], "a wrong password costs its hash and nothing more");
+		t.equal((await change(goodPassword, nextPassword, { "x-device-token": device })).statusCode, 204);
+		t.equal((await change(nextPassword, goodPassword)).statusCode, 204);
+		t.same(wentFirst, [true, true, false, false]);
+	},
+);
 
 t.test("a token of SECRET_PREVIOUS is still good", async (t) => {
 	const location = await openStoreLocation(t, "sqlite");

@@ -54,6 +54,25 @@ t.test("what goes first has room where others have none, and overtakes them", as
 	t.same(order, ["running", "known one", "known two", "known three", "one", "two", "three"]);
 });
 
+t.test("as long as some go first, the others have every fourth turn", async (t) => {
+	const { pool } = testPool(t, 1, 60);
+	const order: string[] = [];
+	const ask = (who: string, first: boolean) =>
+		pool
+			.run("verify", { input: "wrong", stored: undefined, cost: 10 }, 1, undefined, first)
+			.then(() => order.push(who));
+	const answers = [ask("running", false)];
+	for (let count = 0; count < 9; count++) answers.push(ask("first", true), ask("other", false));
+	await Promise.all(answers);
+	t.same(
+		order
+			.slice(0, 13)
+			.map((who) => who.slice(0, 1))
+			.join(""),
+		"rfffofffofffo",
+	);
+});
+
 t.test("a dearer hash takes the room of several", async (t) => {
 	const { verify } = testPool(t, 1, 0.35);
 	const first = verify(4);
