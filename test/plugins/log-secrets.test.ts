@@ -111,7 +111,7 @@ onEachStore((kind) => {
 				() =>
 					send(
 						"/password",
-						form({ current_password: password, new_password: password.slice(0, 12) }).payload,
+						form({ current_password: `${password} thistle meridian`, new_password: password.slice(0, 12) }).payload,
 						formType,
 						`Bearer ${token}`,
 					),
