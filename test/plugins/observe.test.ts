@@ -1,4 +1,4 @@
-/** The span of a request and what is below it, on both stores: section 4 of the issue. A real process: test/e2e/traces.test.ts. */
+/** The span of a request and what is below it, on both stores: section 4 of the issue. A real process: test/cluster/traces.test.ts. */
 import { once } from "node:events";
 import { type AddressInfo, connect } from "node:net";
 import t, { type Test } from "tap";
