@@ -23,7 +23,8 @@ onEachStore((kind, open) => {
 				{
 					name: "shared",
 					of: "store",
-					everySeconds: 1,
+					// The store's clock has whole seconds: two claims may be almost one second closer than this.
+					everySeconds: 2,
 					async run() {
 						done.store.push(replica);
 						most = Math.max(most, ++underWay);
@@ -42,11 +43,11 @@ onEachStore((kind, open) => {
 			];
 			replicas.push(openHousekeeping({ store, reachable: () => true, chores, log }));
 		}
-		while (done.process.some((times) => times < 3)) await new Promise((resolve) => setTimeout(resolve, 50));
+		while (done.process.some((times) => times < 5)) await new Promise((resolve) => setTimeout(resolve, 50));
 		await Promise.all(replicas.map((replica) => replica.close()));
 		const seconds = (performance.now() - began) / 1000;
 		t.ok(done.store.length >= 2, `${done.store.length} times`);
-		t.ok(done.store.length <= Math.ceil(seconds) + 1, `no more than once in each of ${seconds} seconds`);
+		t.ok(done.store.length <= Math.ceil(seconds / 2) + 1, `no more than once in each two of ${seconds} seconds`);
 		t.equal(most, 1, "never two at once");
 	});
 
