@@ -5,6 +5,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Transaction } from "kysely";
 import { clockMarginSeconds, longestTokenSeconds, type Principal, toleranceSeconds } from "./principal.ts";
+import { deleteOver } from "./store/purge.ts";
 import type { Schema } from "./store/schema.ts";
 import type { Store } from "./store/store.ts";
 
@@ -159,16 +160,8 @@ export function createRevocations({ store }: { store: Store }) {
 		},
 
 		/** Deletes up to 500 rows whose tokens have all expired; answers how many. */
-		async purge(): Promise<number> {
-			const over = store.db
-				.selectFrom("revocations")
-				.select("id")
-				.where("ends_at", "<=", store.nowExpression())
-				.limit(step)
-				// Another replica's purge is at those; nobody waits here.
-				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
-			const { numDeletedRows } = await store.db.deleteFrom("revocations").where("id", "in", over).executeTakeFirst();
-			return Number(numDeletedRows);
+		purge(): Promise<number> {
+			return deleteOver(store, { table: "revocations", key: "id", end: "ends_at" });
 		},
 
 		/** Forgets the ids whose tokens have all expired, in short turns. */

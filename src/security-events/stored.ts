@@ -1,10 +1,9 @@
 /** The table `security_events`: written many rows at a time, read in the order of time, deleted when they are too old. */
 import { type Kysely, sql } from "kysely";
+import { deleteOver } from "../store/purge.ts";
 import type { Schema, SecurityEventsTable } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
 
-/** Rows that one statement deletes: few enough that nobody waits for it. */
-const step = 500;
 /** Rows that one statement reads. */
 const page = 500;
 
@@ -48,19 +47,8 @@ export function createStoredEvents({ store }: { store: Store }) {
 		},
 
 		/** Deletes up to 500 rows older than so many days; answers how many. */
-		async purge(days: number): Promise<number> {
-			const over = store.db
-				.selectFrom("security_events")
-				.select("id")
-				.where("at", "<", sql<number>`${store.nowExpression()} - ${days * 86_400}`)
-				.limit(step)
-				// Another replica's purge is at those; nobody waits here.
-				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
-			const { numDeletedRows } = await store.db
-				.deleteFrom("security_events")
-				.where("id", "in", over)
-				.executeTakeFirst();
-			return Number(numDeletedRows);
+		purge(days: number): Promise<number> {
+			return deleteOver(store, { table: "security_events", key: "id", end: "at", ageSeconds: days * 86_400 });
 		},
 	};
 }

@@ -3,6 +3,7 @@ import type { Expression, ExpressionBuilder, SqlBool, Transaction } from "kysely
 import { errors } from "../errors.ts";
 import { type Principal, toleranceSeconds } from "../principal.ts";
 import type { Revocations } from "../revocations.ts";
+import { deleteOver } from "../store/purge.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
 
@@ -173,16 +174,8 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 		},
 
 		/** Deletes up to 500 sessions that are over; answers how many. Their tokens ended before they did. */
-		async purge(): Promise<number> {
-			const over = store.db
-				.selectFrom("sessions")
-				.select("id")
-				.where("expires_at", "<=", store.nowExpression())
-				.limit(step)
-				// Rows that somebody else is at: another replica's purge, or one who ends them. Nobody waits here.
-				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
-			const { numDeletedRows } = await store.db.deleteFrom("sessions").where("id", "in", over).executeTakeFirst();
-			return Number(numDeletedRows);
+		purge(): Promise<number> {
+			return deleteOver(store, { table: "sessions", key: "id", end: "expires_at" });
 		},
 	};
 }

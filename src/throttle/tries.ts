@@ -4,6 +4,7 @@
  * tries are remembered. A row whose tries are all forgotten says nothing, and goes.
  */
 import { type RawBuilder, sql } from "kysely";
+import { deleteOver } from "../store/purge.ts";
 import type { LoginTriesTable } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
 
@@ -14,8 +15,6 @@ const longestDelay = 900;
  * back: it counts for nothing, or nobody could log in until that time came again.
  */
 export const clockMargin = 60;
-/** Rows that one statement deletes: few enough that nobody waits for it. */
-const step = 500;
 
 /** How many tries a row lets through. */
 export interface Limit {
@@ -127,19 +126,8 @@ export function createTries({ store }: { store: Store }) {
 		},
 
 		/** Deletes up to 500 rows that say nothing any more; answers how many. */
-		async purge(): Promise<number> {
-			const over = store.db
-				.selectFrom("login_tries")
-				.select("bucket")
-				.where("forgotten_at", "<=", store.nowExpression())
-				.limit(step)
-				// Rows that somebody counts in at this moment. Nobody waits here.
-				.$if(store.kind === "postgres", (query) => query.forUpdate().skipLocked());
-			const { numDeletedRows } = await store.db
-				.deleteFrom("login_tries")
-				.where("bucket", "in", over)
-				.executeTakeFirst();
-			return Number(numDeletedRows);
+		purge(): Promise<number> {
+			return deleteOver(store, { table: "login_tries", key: "bucket", end: "forgotten_at" });
 		},
 	};
 }
