@@ -1,5 +1,4 @@
 /** Many connections that never come to a request, and a process that may open few. */
-import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
@@ -18,7 +17,7 @@ function openMany(t: Test, { url }: Single, count: number, bytes: (index: number
 		const socket = connect(Number(port), hostname);
 		socket.on("connect", () => socket.write(bytes(index))).on("error", () => {});
 		socket.on("data", () => {}).on("end", () => socket.destroy());
-		void once(socket, "close").then(() => {
+		socket.on("close", () => {
 			open--;
 			lastEndMs = performance.now() - began;
 		});
