@@ -114,7 +114,7 @@ export function createCredentials({
 		if (!found || !matches) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(found) });
 		const { id, deviceGeneration: generation } = found;
 		const password = await upgrade(found, normalized, signal, first);
-		const session = await sessions.begin(id, caller, (transaction) => users.isUnchanged(transaction, { id, password }));
+		const session = await sessions.begin(id, caller, password.hash);
 		// After the session is there: who takes a role away and then ends all sessions either comes before this, or ends this one.
 		const user = session && (await users.find(id));
 		if (user && !user.disabled) {

@@ -5,7 +5,7 @@
 import { createPublicKey, verify } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
-import { hash } from "@node-rs/bcrypt";
+import { hash as bcrypt } from "@node-rs/bcrypt";
 import { Type } from "@sinclair/typebox";
 import { buildApp } from "../../src/app.ts";
 import { loadConfig } from "../../src/config/config.ts";
@@ -51,7 +51,9 @@ answerQuestions(url, {
 	 * hot objects, and everything costs more from then on.
 	 */
 	async writeTokens({ file, count }: { file: string; count: number }) {
-		const session = await services.sessions.begin(user.id, { userAgent: "bench", address: "127.0.0.1" });
+		const { hash = "" } = (await services.users.findCredentials({ id: user.id }))?.password ?? {};
+		const session = await services.sessions.begin(user.id, { userAgent: "bench", address: "127.0.0.1" }, hash);
+		if (!session) throw new Error("no session");
 		const newToken = () => app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
 		const tokens = await Promise.all(Array.from({ length: count }, newToken));
 		writeFileSync(file, tokens.join("\n"));
@@ -72,7 +74,7 @@ answerQuestions(url, {
 
 	/** Makes an account whose password is stored at this cost. */
 	async addUser({ name, password, cost, disabled }: { name: string; password: string; cost: number; disabled?: true }) {
-		const stored = { hash: await hash(password, cost), scheme: "bcrypt" as const };
+		const stored = { hash: await bcrypt(password, cost), scheme: "bcrypt" as const };
 		const id = await services.users.add(name, stored, ["user"]);
 		if (disabled) await services.users.setDisabled(id, true);
 		return stored.hash;

@@ -179,7 +179,9 @@ answerQuestions(urlOf(app), {
 	/** An access token that is not revoked. */
 	async accessToken() {
 		const user = await services.users.getByName(username);
-		const session = await services.sessions.begin(userId, { userAgent: "bench", address: "127.0.0.1" });
+		const { hash = "" } = (await services.users.findCredentials({ id: userId }))?.password ?? {};
+		const session = await services.sessions.begin(userId, { userAgent: "bench", address: "127.0.0.1" }, hash);
+		if (!session) throw new Error("no session");
 		return app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
 	},
 

@@ -5,7 +5,7 @@ import { type Principal, toleranceSeconds } from "../principal.ts";
 import type { Revocations } from "../revocations.ts";
 import { deleteOver } from "../store/purge.ts";
 import type { Schema } from "../store/schema.ts";
-import type { Store } from "../store/store.ts";
+import type { Slot, Store } from "../store/store.ts";
 
 /**
  * Live sessions that one account may have. Without an end to them a script that logs in and never out would make
@@ -24,6 +24,20 @@ type Shown = Pick<Principal, "kind" | "sessionId" | "expiresAt">;
 
 /** Builds this half of the sessions, over the table `sessions`. */
 export function createEnding({ store, revocations }: { store: Store; revocations: Revocations }) {
+	/** What is too many; in steps, as everywhere. */
+	const findSurplus = store.prepare((slot: Slot<{ userId: string; begun: string }>) =>
+		store.db
+			.selectFrom("sessions")
+			.select("id")
+			.where("user_id", "=", slot("userId"))
+			.where("id", "!=", slot("begun"))
+			.where("expires_at", ">", store.nowExpression())
+			.orderBy("refreshed_at", "desc")
+			.orderBy("id")
+			.limit(step)
+			.offset(mostSessions - 1),
+	);
+
 	/** Ends sessions and revokes their access tokens. After the commit `revocations.remember` has to follow. */
 	async function endIn(transaction: Transaction<Schema>, chosen: Chosen, shown?: Shown) {
 		// First, so that those who end sessions take turns: two that lock the same rows in another order would wait for each other.
@@ -110,27 +124,16 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 		},
 
 		/**
-		 * Ends the least recently used sessions of an account that has more than `mostSessions`, inside the transaction that
-		 * began another one. After it `revocations.remember` has to follow with what this answers.
+		 * Ends the least recently used sessions of an account that has more than `mostSessions`.
 		 *
-		 * @param begun the new one, which stays.
+		 * @param begun the newest one, which stays.
 		 */
-		async endSurplus(transaction: Transaction<Schema>, userId: string, begun: string) {
-			const surplus = await transaction
-				.selectFrom("sessions")
-				.select("id")
-				.where("user_id", "=", userId)
-				.where("id", "!=", begun)
-				.where("expires_at", ">", store.nowExpression())
-				.orderBy("refreshed_at", "desc")
-				.orderBy("id")
-				.limit(step)
-				.offset(mostSessions - 1)
-				.execute();
+		async endSurplus(userId: string, begun: string): Promise<void> {
+			const surplus = await findSurplus({ userId, begun });
 			// As a rule there is none, and then the login takes no lock that others wait for.
-			if (surplus.length === 0) return [];
+			if (surplus.length === 0) return;
 			const ids = surplus.map(({ id }) => id);
-			return endIn(transaction, (row) => row("id", "in", ids));
+			await end((row) => row("id", "in", ids));
 		},
 
 		/**

@@ -1,9 +1,8 @@
 /** Sessions: one row a login, from which the store knows who is logged in, where, and until when. */
-import { sql, type Transaction } from "kysely";
+import { sql } from "kysely";
 import type { Config } from "../config/config.ts";
 import { randomId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
-import type { Schema } from "../store/schema.ts";
 import type { Slot, Store } from "../store/store.ts";
 import { createEnding } from "./ending.ts";
 
@@ -91,58 +90,67 @@ export function createSessions({
 			.returning("generation");
 	});
 
+	/** One statement, because a login waits for each; and so that nothing can change the account in between. */
+	const insertRow = store.prepare(
+		(slot: Slot<Record<"id" | "userId" | "passwordHash" | "address", string> & { userAgent: string | null }>) => {
+			const after = (seconds: number) => sql<number>`clock.now + ${sql.lit(seconds)}`;
+			return store.db
+				.insertInto("sessions")
+				.columns([
+					...(["id", "user_id", "generation", "user_agent", "address", "created_at", "authenticated_at"] as const),
+					...(["refreshed_at", "expires_at", "absolute_expires_at", "access_until"] as const),
+				])
+				.expression((query) =>
+					query
+						.selectFrom("users")
+						.innerJoin(store.db.selectNoFrom(store.nowExpression().as("now")).as("clock"), (join) => join.onTrue())
+						.select((row) => [
+							row.val(slot("id")).as("id"),
+							"users.id as user_id",
+							row.lit(0).as("generation"),
+							row.val(slot("userAgent")).as("user_agent"),
+							row.val(slot("address")).as("address"),
+							"clock.now as created_at",
+							"clock.now as authenticated_at",
+							"clock.now as refreshed_at",
+							after(Math.min(idleSeconds, absoluteSeconds)).as("expires_at"),
+							after(absoluteSeconds).as("absolute_expires_at"),
+							after(accessSeconds).as("access_until"),
+						])
+						.where("users.id", "=", slot("userId"))
+						.where((row) =>
+							row("users.password_hash", "=", row.fn.coalesce(row.val(slot("passwordHash")), "users.password_hash")),
+						)
+						.where("users.disabled_at", "is", null)
+						// SQLite has one writer at a time; PostgreSQL makes whoever changes the account wait, and this for them.
+						.$if(store.kind === "postgres", (rows) => rows.forShare("users")),
+				)
+				.returning(sessionColumns);
+		},
+	);
+
 	/**
 	 * Begins a session for an account that has just given its password. Nothing of an earlier one is taken over. Where the
 	 * account has too many, the least recently used ones end.
 	 *
-	 * @param onlyIf asked in the same transaction, before; where it answers false, none is begun.
+	 * @param passwordHash what the password was compared with. Who changes it, or disables the account, either comes before
+	 * this, and then no session begins; or after, and then ends it.
+	 * @returns `undefined` where the account is gone or disabled, or has another password by now.
 	 */
-	async function begin(userId: string, device: Device): Promise<Session>;
-	async function begin(
-		userId: string,
-		device: Device,
-		onlyIf: (transaction: Transaction<Schema>) => Promise<boolean>,
-	): Promise<Session | undefined>;
 	async function begin(
 		userId: string,
 		{ userAgent, address }: Device,
-		onlyIf: (transaction: Transaction<Schema>) => Promise<boolean> = async () => true,
+		passwordHash: string,
 	): Promise<Session | undefined> {
-		const begun = await store.db.transaction().execute(async (transaction) => {
-			if (!(await onlyIf(transaction))) return undefined;
-			const { now } = await transaction.selectNoFrom(store.nowExpression().as("now")).executeTakeFirstOrThrow();
-			const session: Session = {
-				id: randomId(),
-				userId,
-				generation: 0,
-				userAgent: userAgent === undefined ? null : cleaned(userAgent),
-				address: cleaned(address),
-				createdAt: now,
-				authenticatedAt: now,
-				refreshedAt: now,
-				expiresAt: now + Math.min(idleSeconds, absoluteSeconds),
-				absoluteExpiresAt: now + absoluteSeconds,
-			};
-			await transaction
-				.insertInto("sessions")
-				.values({
-					id: session.id,
-					user_id: userId,
-					generation: 0,
-					user_agent: session.userAgent,
-					address: session.address,
-					created_at: now,
-					authenticated_at: now,
-					refreshed_at: now,
-					expires_at: session.expiresAt,
-					absolute_expires_at: session.absoluteExpiresAt,
-					access_until: now + accessSeconds,
-				})
-				.execute();
-			return { session, surplus: await endSurplus(transaction, userId, session.id) };
+		const [session] = await insertRow({
+			id: randomId(),
+			userId,
+			userAgent: userAgent === undefined ? null : cleaned(userAgent),
+			address: cleaned(address),
+			passwordHash,
 		});
-		revocations.remember(begun?.surplus ?? []);
-		return begun?.session;
+		if (session) await endSurplus(userId, session.id);
+		return session;
 	}
 
 	return {

@@ -1,5 +1,5 @@
 /** The stored passwords of accounts: found for a check, replaced without ever undoing what somebody else has just done. */
-import type { Kysely, Transaction } from "kysely";
+import type { Kysely } from "kysely";
 import type { Clock } from "../clock.ts";
 import type { StoredPassword } from "../passwords/passwords.ts";
 import type { Sessions } from "../sessions/sessions.ts";
@@ -48,26 +48,6 @@ export function createStoredPasswords({
 					password: { hash: row.password_hash, scheme: row.password_scheme },
 				}
 			);
-		},
-
-		/**
-		 * Whether the account is as the caller has seen it: enabled, with this password. It stays so until the transaction has
-		 * ended: whoever changes it meanwhile waits. So a session that begins in it is ended by the change, or never begun.
-		 */
-		async isUnchanged(
-			transaction: Transaction<Schema>,
-			{ id, password }: Pick<Credentials, "id" | "password">,
-		): Promise<boolean> {
-			const same = await transaction
-				.selectFrom("users")
-				.select("id")
-				.where("id", "=", id)
-				.where("password_hash", "=", password.hash)
-				.where("disabled_at", "is", null)
-				// SQLite has one writer at a time; PostgreSQL locks the row for readers that say so.
-				.$if(store.kind === "postgres", (query) => query.forShare())
-				.executeTakeFirst();
-			return same !== undefined;
 		},
 
 		/**

@@ -2,6 +2,7 @@
 import t from "tap";
 import { type TestApp, testApp } from "../support/app.ts";
 import { createJar, type Jar, sameOrigin } from "../support/jar.ts";
+import { beginRow } from "../support/sessions.ts";
 
 const settings = { TOKEN_LOCATIONS: "header,cookie" };
 const accept = "text/html,application/xhtml+xml,*/*;q=0.8";
@@ -58,17 +59,17 @@ t.test("it shows who is logged in and where, the current session marked", async 
 
 t.test("of very many sessions it shows a hundred, its own among them, and how many more there are", async (t) => {
 	const { house, jar } = await open(t);
-	const { sessions, users } = house.services;
-	const { id } = await users.getByName("root");
+	const { id } = await house.services.users.getByName("root");
 	t.notMatch(await home(jar), /And \d+ more/);
 	house.clock.advance(60);
-	for (let turn = 0; turn < 150; turn++) await sessions.begin(id, { userAgent: undefined, address: "192.0.2.7" });
+	for (let turn = 0; turn < 150; turn++)
+		await beginRow(house.services, id, { userAgent: undefined, address: "192.0.2.7" });
 	const page = (await jar.get("/", { ...pages, "accept-language": "en" })).body;
 	t.equal(page.match(/<li>/g)?.length, 100);
 	t.match(page, "And 51 more");
 	t.equal(page.match(/This device/g)?.length, 1, "although all the others were used later");
 	t.match((await jar.get("/", { ...pages, "accept-language": "ko" })).body, "51대 더");
-	t.equal((await sessions.list(id)).length, 151);
+	t.equal((await house.services.sessions.list(id)).length, 151);
 });
 
 t.test("nobody is sent to the login page, and no cookie is touched", async (t) => {

@@ -3,8 +3,9 @@ import t from "tap";
 import { randomId } from "../../src/random.ts";
 import { mostSessions } from "../../src/sessions/ending.ts";
 import type { Store } from "../../src/store/store.ts";
-import { aDevice, form, type TestApp, testApp } from "../support/app.ts";
+import { form, type TestApp, testApp } from "../support/app.ts";
 import {
+	beginRow,
 	beginSession,
 	claimsOf,
 	introspector,
@@ -63,7 +64,7 @@ onEachStore((kind) => {
 			const over = await fill(store, ada, 5, () => now - 5000, now - 10);
 			const ids = await fill(store, ada, mostSessions - 1, (index) => now - 4000 + index, now + 5000);
 			const before = await version();
-			await sessions.begin(ada, aDevice);
+			await beginRow(house.services, ada);
 			t.equal(await version(), before, "as long as there is room nothing ends, and nobody else hears of it");
 			t.equal((await sessions.list(ada)).length, mostSessions);
 
@@ -82,9 +83,9 @@ onEachStore((kind) => {
 			t.equal((await house.get("/protected", bob.access)).statusCode, 200, "nor another account's");
 
 			// Several logins at once may not see each other, but the next one makes up for it.
-			await Promise.all(Array.from({ length: 6 }, () => sessions.begin(ada, aDevice)));
+			await Promise.all(Array.from({ length: 6 }, () => beginRow(house.services, ada)));
 			t.ok((await sessions.list(ada)).length <= mostSessions + 6);
-			await sessions.begin(ada, aDevice);
+			await beginRow(house.services, ada);
 			t.equal((await sessions.list(ada)).length, mostSessions);
 			const used = (await sessions.list(ada)).filter(({ refreshedAt }) => refreshedAt >= now);
 			t.equal(used.length, 9, "whatever came in the same second stays");
@@ -154,10 +155,10 @@ t.test("what a client or a proxy says of itself is stored clean and short", asyn
 	const { sessions } = house.services;
 	const ada = await house.addUser("ada");
 	const dirty = "a\u2028b\u2029c\u0000d\u202ee\u009bf\ud800";
-	await sessions.begin(ada, { userAgent: dirty, address: dirty });
+	await beginRow(house.services, ada, { userAgent: dirty, address: dirty });
 	t.match(await sessions.list(ada), [{ userAgent: "abcdef\ufffd", address: "abcdef\ufffd" }]);
 	await sessions.endAll(ada);
-	await sessions.begin(ada, { userAgent: `${"x".repeat(255)}\u{1f600}`, address: "::1" });
+	await beginRow(house.services, ada, { userAgent: `${"x".repeat(255)}\u{1f600}`, address: "::1" });
 	t.ok((await sessions.list(ada))[0]?.userAgent?.isWellFormed(), "also where it is cut");
 	await sessions.endAll(ada);
 	const { payload, headers } = form({ username: "root", password: "copper thistle meridian 2718" });

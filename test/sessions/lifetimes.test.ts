@@ -6,6 +6,7 @@ import { inSteps, openHousekeeping } from "../../src/housekeeping.ts";
 import type { Store } from "../../src/store/store.ts";
 import { createFakeClock, testApp } from "../support/app.ts";
 import {
+	beginRow,
 	beginSession,
 	bulk,
 	claimsOf,
@@ -145,7 +146,7 @@ onEachStore((kind) => {
 			const location = await openStoreLocation(t, kind);
 			const [one, two] = [await testApp(t, { store: kind, location }), await testApp(t, { store: kind, location })];
 			const ada = await one.addUser("ada");
-			for (let turn = 0; turn < 10; turn++) await one.services.sessions.begin(ada, { userAgent: "", address: "" });
+			for (let turn = 0; turn < 10; turn++) await beginRow(one.services, ada);
 			await passTime(one, 31 * day);
 			const found = await one.services.store.db.transaction().execute(async (transaction) => {
 				await transaction.selectFrom("sessions").select("id").limit(4).forUpdate().execute();

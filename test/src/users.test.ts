@@ -2,7 +2,8 @@
 import t from "tap";
 import { openStore } from "../../src/store/store.ts";
 import type { User } from "../../src/users/users.ts";
-import { aDevice, createFakeClock, openUsers } from "../support/app.ts";
+import { createFakeClock, openUsers } from "../support/app.ts";
+import { beginRow } from "../support/sessions.ts";
 import { onEachStore } from "../support/stores.ts";
 
 const password = { hash: `$2b$10$${"a".repeat(53)}`, scheme: "bcrypt" as const };
@@ -69,7 +70,7 @@ onEachStore((kind, open) => {
 			const { id } = await users.getByName("bob");
 			const versions = async () => (await store.versions()).accounts;
 			const before = await versions();
-			const { id: sessionId } = await sessions.begin(id, aDevice);
+			const { id: sessionId } = await beginRow({ sessions, users }, id);
 			await users.setDisabled(id, true);
 			t.equal((await get(id)).disabled, true);
 			t.ok((await versions()) > before);
@@ -83,8 +84,8 @@ onEachStore((kind, open) => {
 		await t.test("L20: a password is replaced only where it is the one that was seen", async (t) => {
 			const seen = await users.findCredentials({ username: "bob" });
 			if (!seen) throw new Error("no account");
-			const kept = await sessions.begin(seen.id, aDevice);
-			await sessions.begin(seen.id, aDevice);
+			const kept = await beginRow({ sessions, users }, seen.id);
+			await beginRow({ sessions, users }, seen.id);
 			const live = async () => (await sessions.list(seen.id)).length;
 			clock.advance(10);
 			t.equal(await users.upgradeHash(seen, other), true);
@@ -102,7 +103,7 @@ onEachStore((kind, open) => {
 
 		await t.test("a deleted account is gone with its roles, and its id is remembered", async (t) => {
 			const bob = await users.getByName("bob");
-			const { id: sessionId } = await sessions.begin(bob.id, aDevice);
+			const { id: sessionId } = await beginRow({ sessions, users }, bob.id);
 			await users.delete(bob);
 			t.equal(await sessions.find(sessionId), undefined, "so is its session");
 			t.equal(await users.find(bob.id), undefined);

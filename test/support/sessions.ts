@@ -3,6 +3,8 @@ import type { LightMyRequestResponse } from "fastify";
 import { type RawBuilder, sql } from "kysely";
 import pg from "pg";
 import type { Test } from "tap";
+import type { Services } from "../../src/services.ts";
+import type { Device, Session } from "../../src/sessions/sessions.ts";
 import type { Store } from "../../src/store/store.ts";
 import { aDevice, form, type TestApp } from "./app.ts";
 import type { StoreLocation } from "./stores.ts";
@@ -22,11 +24,23 @@ export const pairOf = (answer: LightMyRequestResponse): Pair => {
 	return { access, refresh };
 };
 
+/** The row of a session that begins now, as if the account's password had just been given. */
+export async function beginRow(
+	{ sessions, users }: Pick<Services, "sessions" | "users">,
+	userId: string,
+	device: Device = aDevice,
+): Promise<Session> {
+	const { password } = (await users.findCredentials({ id: userId })) ?? {};
+	const session = password && (await sessions.begin(userId, device, password.hash));
+	if (!session) throw new Error(`no session for ${userId}`);
+	return session;
+}
+
 /** Begins a session as a login does, but for the password, and gives its tokens. */
 export async function beginSession({ app, services }: TestApp, userId: string): Promise<Pair & { id: string }> {
 	const user = await services.users.find(userId);
 	if (!user) throw new Error(`no account ${userId}`);
-	const session = await services.sessions.begin(userId, aDevice);
+	const session = await beginRow(services, userId);
 	const claims = services.tokens.claimsFor(user, session, { fresh: true });
 	return { id: session.id, access: await app.signAccessToken(claims), refresh: services.refresh.tokenOf(session) };
 }
