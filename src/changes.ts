@@ -29,8 +29,8 @@ export function createChanges({
 	nowMs = () => performance.now(),
 }: {
 	store: Pick<Store, "news">;
-	/** Loads what a topic stands for. */
-	reload: Record<ChangeTopic, () => Promise<void>>;
+	/** Loads what a topic stands for, at least as it was at this version. */
+	reload: Record<ChangeTopic, (version: number) => Promise<void>>;
 	/** How long the last knowledge serves while the store cannot be reached; 0 = not at all. */
 	maxStalenessSeconds: number;
 	log: Log;
@@ -50,19 +50,19 @@ export function createChanges({
 	let closed = false;
 	/** The announcement that was applied last, by topic: the version before this one counts on without a time. */
 	const announced = new Map<ChangeTopic, number | null>();
-	const lagMs: Partial<Record<ChangeTopic, number>> = {};
 	const lags = mapTopics(reload, () => createHistogram(lagBounds));
-	const appliedListeners: ((topic: ChangeTopic, lagMs: number) => void)[] = [];
 
-	/** What is known of how late a change was applied: from its announcement, a moment before its commit, until now. */
+	/**
+	 * Notes how late a change was applied here, as an upper bound: from its announcement, a moment before its commit, until
+	 * now; the first part by the store's clock, and what this process took is added. Of several changes between two questions
+	 * only the last one is measured. What was there before the start is not.
+	 */
 	function measure(topic: ChangeTopic, { announcedMs, nowMs: storeMs }: News, startedMs: number): void {
 		const isNew = announced.has(topic) && announced.get(topic) !== announcedMs;
 		announced.set(topic, announcedMs);
 		if (!isNew || announcedMs === null) return;
-		const lag = Math.max(0, storeMs - announcedMs) + nowMs() - startedMs;
-		lagMs[topic] = lag;
-		lags[topic].observe(lag / 1000);
-		for (const listener of appliedListeners) listener(topic, lag);
+		const lagMs = Math.max(0, storeMs - announcedMs) + nowMs() - startedMs;
+		lags[topic].observe(lagMs / 1000);
 	}
 
 	async function read(): Promise<void> {
@@ -70,10 +70,10 @@ export function createChanges({
 		lastPollMs = startedMs;
 		const news = await store.news();
 		let failure: unknown;
-		for (const [topic, load] of Object.entries(reload) as [ChangeTopic, () => Promise<void>][]) {
+		for (const [topic, load] of Object.entries(reload) as [ChangeTopic, (version: number) => Promise<void>][]) {
 			if (known.get(topic) === news[topic].version) continue;
 			try {
-				await load();
+				await load(news[topic].version);
 				known.set(topic, news[topic].version);
 				measure(topic, news[topic], startedMs);
 			} catch (error) {
@@ -159,20 +159,9 @@ export function createChanges({
 		stats: () => ({
 			/** How old what is known is: the time since the last question that got its answer was asked. */
 			ageMs: nowMs() - lastGoodMs,
-			/** How late the last change of each topic was applied here: see `onApplied`. */
-			lagMs: { ...lagMs } as Readonly<typeof lagMs>,
-			/** The same of all changes so far, in seconds. */
+			/** How late changes of each topic were applied here, in seconds. */
 			lags: mapTopics(lags, (lag) => lag.read()),
 		}),
-
-		/**
-		 * Calls back after a change was applied here, with how late. That is an upper bound: it begins with the announcement,
-		 * which is a moment before the commit, both times are of the store's clock, and what this process took is added. Of
-		 * several changes between two questions only the last one is measured. What was there before the start is not.
-		 */
-		onApplied(listener: (topic: ChangeTopic, lagMs: number) => void): void {
-			appliedListeners.push(listener);
-		},
 
 		/** The clock of `hold` and `fresh`, for a caller that asks both of the same moment. */
 		nowMs,

@@ -35,9 +35,12 @@ export function createRevocations({ store }: { store: Store }) {
 	/** Everything issued before is refused, in epoch seconds. */
 	let issuedBefore = 0;
 
-	/** Reads what was revoked since the last call. What this process has once known it keeps until its time. */
-	async function load(): Promise<void> {
-		const { revocations: version } = await store.versions();
+	/**
+	 * Reads what was revoked since the last call. What this process has once known it keeps until its time.
+	 *
+	 * @param version of the topic `revocations`, asked before.
+	 */
+	async function load(version: number): Promise<void> {
 		// A store that was restored from a backup counts on from an earlier version.
 		let after = { seq: version < seen ? 0 : seen, id: "" };
 		for (let more = true; more; ) {

@@ -48,9 +48,10 @@ export interface Store {
 	 * topics in alphabetical order, or two transactions can wait for each other. Answers the new version.
 	 */
 	announce(transaction: Transaction<Schema>, topic: ChangeTopic): Promise<number>;
-	/** The version of every topic, in one cheap query. */
-	versions(): Promise<Record<ChangeTopic, number>>;
-	/** The same, of a database that takes writes, with when each was announced and what time it is now, both by the store's clock. */
+	/**
+	 * The version of every topic, of a database that takes writes, with when each was announced and what time it is now, both
+	 * by the store's clock; in one cheap query.
+	 */
 	news(): Promise<Record<ChangeTopic, News>>;
 	/**
 	 * Calls back when something may have been announced, by this process or another: a wake-up for whoever polls, which
@@ -149,10 +150,6 @@ export async function openStore({
 			// Without its row a topic would stay silent, and other replicas would never hear of a disabled account.
 			if (!row) throw new Error(`The table changes has no row for ${topic}`);
 			return row.version;
-		},
-		async versions() {
-			const rows = await following.selectFrom("changes").select(["topic", "version"]).execute();
-			return Object.fromEntries(rows.map(({ topic, version }) => [topic, version])) as Record<ChangeTopic, number>;
 		},
 		async news() {
 			const now = backend.nowMsExpression().as("nowMs");

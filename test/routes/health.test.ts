@@ -4,7 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import pg from "pg";
 import t, { type Test } from "tap";
 import { form, goodPassword, type TestApp, testApp } from "../support/app.ts";
-import { onEachStore, openStoreLocation, type StoreLocation } from "../support/stores.ts";
+import { onEachStore, openStoreLocation, type StoreLocation, versionsOf } from "../support/stores.ts";
 
 /** Makes the database refuse everybody, and answers what lets them in again. */
 async function takeAway(databaseUrl: string): Promise<() => Promise<void>> {
@@ -70,7 +70,7 @@ onEachStore((kind) => {
 				return executeQuery.apply(executor, args);
 			}) as typeof executeQuery;
 		}
-		await services.store.versions();
+		await versionsOf(services.store);
 		t.ok(questions >= 1, "a question is counted");
 		questions = 0;
 		await Promise.all(Array.from({ length: 200 }, (_, index) => get(index % 2 ? "/readyz" : "/livez")));

@@ -15,7 +15,7 @@ import {
 	refreshWith,
 	rotate,
 } from "../support/sessions.ts";
-import { onEachStore } from "../support/stores.ts";
+import { onEachStore, versionsOf } from "../support/stores.ts";
 
 /** Rows of sessions that were last refreshed one second after the other, the first one longest ago. */
 async function fill({ db }: Store, userId: string, count: number, refreshedAt: (index: number) => number, end: number) {
@@ -57,7 +57,7 @@ onEachStore((kind) => {
 		await t.test(`at most ${mostSessions} an account`, async (t) => {
 			const bob = await beginSession(house, await house.addUser("bob"));
 			const now = await store.now();
-			const version = async () => (await store.versions()).revocations;
+			const version = async () => (await versionsOf(store)).revocations;
 			const times = { issuedAt: now, authenticatedAt: now };
 			const refused = (sessionId: string) => revocations.has({ id: ada, sessionId, tokenId: "none", ...times });
 

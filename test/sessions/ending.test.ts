@@ -2,7 +2,7 @@
 import t from "tap";
 import { testApp } from "../support/app.ts";
 import { beginSession, introspector, openDoors, post } from "../support/sessions.ts";
-import { onEachStore } from "../support/stores.ts";
+import { onEachStore, versionsOf } from "../support/stores.ts";
 
 onEachStore((kind) => {
 	t.test(`${kind}: ends that find nothing`, async (t) => {
@@ -11,7 +11,7 @@ onEachStore((kind) => {
 		const ada = await house.addUser("ada");
 		const bob = await house.addUser("bob");
 		const asker = await introspector(house);
-		const version = async () => (await store.versions()).revocations;
+		const version = async () => (await versionsOf(store)).revocations;
 		const end = (id: string, token: string) =>
 			house.app.inject({ method: "DELETE", url: `/sessions/${id}`, headers: { authorization: `Bearer ${token}` } });
 

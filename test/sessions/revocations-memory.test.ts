@@ -3,16 +3,20 @@ import { sql } from "kysely";
 import t, { type Test } from "tap";
 import { inSteps } from "../../src/housekeeping.ts";
 import type { Principal } from "../../src/principal.ts";
-import { createRevocations } from "../../src/revocations.ts";
+import { createRevocations, type Revocations } from "../../src/revocations.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 import { createFakeClock, testApp } from "../support/app.ts";
 import { beginSession, bulk, passTime, post } from "../support/sessions.ts";
-import { onEachStore, openStoreLocation, type StoreLocation } from "../support/stores.ts";
+import { onEachStore, openStoreLocation, type StoreLocation, versionsOf } from "../support/stores.ts";
 
 const many = process.env.ROUNDS === "full" ? 1_000_000 : 100_000;
 const margin = 30 + 300;
 
 const token = (tokenId: string, sessionId = "none") => ({ id: "nobody", sessionId, tokenId }) as Principal;
+
+/** Loads what the store has by now. */
+const loadAll = async (store: Store, revocations: Revocations) =>
+	revocations.load((await versionsOf(store)).revocations);
 
 /** Writes many ids at once, as many logouts would: all of one `seq` or each of its own. */
 async function fill(
@@ -24,7 +28,7 @@ async function fill(
 		store.kind === "sqlite"
 			? sql`(with recursive n(i) as (select 1 union all select i + 1 from n where i < ${sql.lit(count)}) select i from n)`
 			: sql`(select i from generate_series(1, ${sql.lit(count)}) as s(i))`;
-	const { revocations } = await store.versions();
+	const { revocations } = await versionsOf(store);
 	const own = seq === "one" ? sql.lit(revocations + 1) : sql`${sql.lit(revocations)} + i`;
 	const rows = sql`insert into revocations (id, ends_at, seq)
 		select ${sql.lit(prefix)} || i, ${sql.lit(endsAt)}, ${own} from ${numbers} as numbers`;
@@ -69,7 +73,7 @@ onEachStore((kind, open) => {
 		await passTime(house, 900 + margin + 10);
 		// In memory the times are the ones that were loaded: on PostgreSQL they are moved by loading them again.
 		const later = kind === "sqlite" ? revocations : createRevocations({ store });
-		if (kind === "postgres") await later.load();
+		if (kind === "postgres") await loadAll(store, later);
 		await later.forget();
 		t.equal(later.size(), 0, "the memory is empty");
 		let steps = 0;
@@ -92,11 +96,11 @@ onEachStore((kind, open) => {
 		const revocations = createRevocations({ store });
 		const endsAt = (await store.now()) + 1000;
 		await fill(location, store, { count: 25_000, prefix: "one-", seq: "one", endsAt });
-		await revocations.load();
+		await loadAll(store, revocations);
 		t.equal(revocations.size(), 25_000);
 		await fill(location, store, { count: 10_000, prefix: "two-", seq: "one", endsAt });
 		await fill(location, store, { count: 10_000, prefix: "three-", seq: "each", endsAt });
-		await Promise.all([revocations.load(), revocations.load(), revocations.load()]);
+		await Promise.all([loadAll(store, revocations), loadAll(store, revocations), loadAll(store, revocations)]);
 		t.equal(revocations.size(), 45_000, "three loads at once");
 		for (const id of ["one-1", "one-25000", "two-10000", "three-1", "three-10000"])
 			t.ok(revocations.has(token(id)), id);
@@ -110,16 +114,16 @@ onEachStore((kind, open) => {
 		const now = await store.now();
 		await revocations.revokeToken({ tokenId: "first", expiresAt: now + 900 });
 		await revocations.revokeToken({ tokenId: "second", expiresAt: now + 900 });
-		await revocations.load();
+		await loadAll(store, revocations);
 		const other = createRevocations({ store });
-		await other.load();
+		await loadAll(store, other);
 		t.ok(other.has(token("first")) && other.has(token("second")), "another process loads both");
 
 		// The backup is from before both: the versions count on from there.
 		await store.db.deleteFrom("revocations").execute();
 		await store.db.updateTable("changes").set({ version: 0 }).where("topic", "=", "revocations").execute();
 		await other.revokeToken({ tokenId: "third", expiresAt: now + 900 });
-		await revocations.load();
+		await loadAll(store, revocations);
 		t.ok(revocations.has(token("third")), "what came after the restore is found");
 		t.ok(revocations.has(token("first")), "and what came before is not given up");
 		await revocations.forget();
@@ -131,13 +135,13 @@ onEachStore((kind, open) => {
 		const revocations = createRevocations({ store });
 		const now = await store.now();
 		// The read that follows may fail: the answer of a logout must not depend on it.
-		const silent = createRevocations({ store: { ...store, versions: () => Promise.reject(new Error("no store")) } });
+		const silent = createRevocations({ store: { ...store, news: () => Promise.reject(new Error("no store")) } });
 		await silent.revokeToken({ tokenId: "a", expiresAt: now + 900 });
 		t.ok(silent.has(token("a")));
 		const broken = createRevocations({ store: { ...store, announce: () => Promise.reject(new Error("no store")) } });
 		await t.rejects(broken.revokeToken({ tokenId: "b", expiresAt: now + 900 }), { message: "no store" });
 		t.notOk(broken.has(token("b")), "not where it was rolled back");
-		await revocations.load();
+		await loadAll(store, revocations);
 		t.strictSame([revocations.has(token("a")), revocations.has(token("b"))], [true, false]);
 	});
 

@@ -4,7 +4,7 @@ import { openStore } from "../../src/store/store.ts";
 import type { User } from "../../src/users/users.ts";
 import { createFakeClock, openUsers } from "../support/app.ts";
 import { beginRow } from "../support/sessions.ts";
-import { onEachStore } from "../support/stores.ts";
+import { onEachStore, versionsOf } from "../support/stores.ts";
 
 const password = { hash: `$2b$10$${"a".repeat(53)}`, scheme: "bcrypt" as const };
 const other = { hash: `$2b$10$${"b".repeat(53)}`, scheme: "bcrypt" as const };
@@ -68,7 +68,7 @@ onEachStore((kind, open) => {
 
 		await t.test("disabling and enabling is told to the others, once", async (t) => {
 			const { id } = await users.getByName("bob");
-			const versions = async () => (await store.versions()).accounts;
+			const versions = async () => (await versionsOf(store)).accounts;
 			const before = await versions();
 			const { id: sessionId } = await beginRow({ sessions, users }, id);
 			await users.setDisabled(id, true);

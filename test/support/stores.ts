@@ -6,6 +6,8 @@ import { join } from "node:path";
 import pg from "pg";
 import type { Test } from "tap";
 import type { StoreKind } from "../../src/store/migrations.ts";
+import type { ChangeTopic } from "../../src/store/schema.ts";
+import type { Store } from "../../src/store/store.ts";
 
 /** Where a fresh, empty store is: what `openStore` wants to know, but for the clock. */
 export interface StoreLocation {
@@ -27,6 +29,12 @@ export async function openStoreLocation(t: Test, kind: StoreKind): Promise<Store
 		databaseUrl: kind === "postgres" ? await temporaryDatabase(t) : undefined,
 		dataDir: temporaryFolder(t),
 	};
+}
+
+/** The version of every topic of changes. */
+export async function versionsOf({ following }: Pick<Store, "following">): Promise<Record<ChangeTopic, number>> {
+	const rows = await following.selectFrom("changes").select(["topic", "version"]).execute();
+	return Object.fromEntries(rows.map(({ topic, version }) => [topic, version])) as Record<ChangeTopic, number>;
 }
 
 /** A folder that goes with the test. */

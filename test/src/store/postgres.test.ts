@@ -7,7 +7,7 @@ import t, { type Test } from "tap";
 import { createMigrations } from "../../../src/store/migrations.ts";
 import { sizeFor } from "../../../src/store/postgres-pool.ts";
 import { openStore } from "../../../src/store/store.ts";
-import { onEachStore, temporaryFolder } from "../../support/stores.ts";
+import { onEachStore, temporaryFolder, versionsOf } from "../../support/stores.ts";
 
 const clock = { now: () => 1 };
 const refused = { code: "STORE_UNAVAILABLE" };
@@ -110,7 +110,7 @@ onEachStore((kind, open) => {
 	t.test("an idle connection that breaks ends neither the process nor the next query", async (t) => {
 		const { store, cutConnections } = await migrated(t);
 		t.ok(Number(await cutConnections()) >= 1, "a connection was cut");
-		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a connection that breaks inside a transaction is STORE_UNAVAILABLE, and the store recovers", async (t) => {
@@ -123,7 +123,7 @@ onEachStore((kind, open) => {
 			}),
 			refused,
 		);
-		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 }, "rolled back");
+		t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 }, "rolled back");
 	});
 
 	t.test("a connection that breaks under a running statement is STORE_UNAVAILABLE", async (t) => {
@@ -142,7 +142,7 @@ onEachStore((kind, open) => {
 		const begin = performance.now();
 		await t.rejects(sql`select pg_sleep(10)`.execute(store.db), refused);
 		t.ok(performance.now() - begin < 3000);
-		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a server that freezes inside a transaction costs two seconds once, and new connections go on", async (t) => {
@@ -163,7 +163,7 @@ onEachStore((kind, open) => {
 		);
 		const tookMs = performance.now() - begin;
 		t.ok(tookMs < 3000, `took ${Math.round(tookMs)} ms: the rollback does not wait again`);
-		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a row that another session holds is waited for two seconds, no more", async (t) => {
@@ -178,7 +178,7 @@ onEachStore((kind, open) => {
 		t.ok(performance.now() - begin < 3000);
 		await admin.query("rollback");
 		await store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
-		t.same(await store.versions(), { accounts: 0, keys: 1, revocations: 0 });
+		t.same(await versionsOf(store), { accounts: 0, keys: 1, revocations: 0 });
 	});
 
 	t.test(
@@ -212,7 +212,7 @@ onEachStore((kind, open) => {
 					}),
 				{ ...refused, cause: { code: "40001" } },
 			);
-			t.same(await store.versions(), { accounts: 0, keys: 7, revocations: 0 });
+			t.same(await versionsOf(store), { accounts: 0, keys: 7, revocations: 0 });
 		},
 	);
 
@@ -223,14 +223,14 @@ onEachStore((kind, open) => {
 		const began = performance.now();
 		const waiting = t.rejects(store.now(), refused);
 		t.same(
-			await store.versions(),
+			await versionsOf(store),
 			{ accounts: 0, keys: 0, revocations: 0 },
 			"what others have changed is heard all the same",
 		);
 		t.ok(performance.now() - began < 900, "at once");
 		await waiting;
 		await Promise.all(busy);
-		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 });
 	});
 
 	t.test("a server that turned read-only is STORE_UNAVAILABLE to a writer and answers a reader", async (t) => {
@@ -245,7 +245,7 @@ onEachStore((kind, open) => {
 			store.db.transaction().execute((transaction) => store.announce(transaction, "keys")),
 			{ ...refused, cause: { code: "25006" } },
 		);
-		t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 });
 		await t.rejects(store.news(), { ...refused, cause: { message: /takes no writes/ } }, "what it says is no news");
 		await admin.query("set default_transaction_read_only = off");
 		await readOnly("off");

@@ -5,7 +5,7 @@ import pg from "pg";
 import t, { type Test } from "tap";
 import { openStore } from "../../../src/store/store.ts";
 import { goodPassword, testApp } from "../../support/app.ts";
-import { openStoreLocation } from "../../support/stores.ts";
+import { openStoreLocation, versionsOf } from "../../support/stores.ts";
 
 const clock = { now: () => 1 };
 
@@ -86,7 +86,7 @@ t.test("a list of migrations of another program in another schema is not taken f
 	`);
 	const store = await opened(t, owner);
 	t.ok((await store.migrate()).length > 0);
-	t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 });
+	t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 });
 	const { rows } = await admin.query("select name from public.kysely_migration");
 	t.same(rows, [{ name: "2020-theirs" }]);
 });
@@ -150,7 +150,7 @@ t.test(
 		await admin.query("select pg_terminate_backend($1, 2000)", [followed?.pid]);
 		await new Promise((resolve) => setTimeout(resolve, 50));
 		t.equal((await next.news()).keys.version, 0, "one that loses it goes on hearing");
-		t.same(await next.versions(), { accounts: 0, keys: 0, revocations: 0 });
+		t.same(await versionsOf(next), { accounts: 0, keys: 0, revocations: 0 });
 		t.equal((await held()).length, 1);
 	},
 );

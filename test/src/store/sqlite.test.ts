@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { sql } from "kysely";
 import t, { type Test } from "tap";
 import { openStore } from "../../../src/store/store.ts";
-import { temporaryFolder } from "../../support/stores.ts";
+import { temporaryFolder, versionsOf } from "../../support/stores.ts";
 
 const clock = { now: () => 1 };
 const mode = (path: string) => statSync(path).mode & 0o777;
@@ -28,7 +28,7 @@ function lock(t: Test, file: string) {
 
 t.test("the folder and every file are the owner's alone", async (t) => {
 	const { store, dataDir, file } = await migrated(t);
-	await store.versions();
+	await versionsOf(store);
 	t.equal(mode(dataDir), 0o700);
 	for (const path of [file, `${file}-wal`, `${file}-shm`]) t.equal(mode(path), 0o600, path);
 });
@@ -95,7 +95,7 @@ t.test("a foreign lock ends in STORE_UNAVAILABLE after two seconds, and the even
 	const tookMs = performance.now() - begin;
 	t.ok(tookMs >= 1900 && tookMs < 3500, `took ${Math.round(tookMs)} ms`);
 	t.ok(longestGapMs < 500, `longest gap ${Math.round(longestGapMs)} ms`);
-	t.same(await store.versions(), { accounts: 0, keys: 0, revocations: 0 }, "reads go on");
+	t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 }, "reads go on");
 });
 
 t.test("a write that waits for a foreign lock goes through when that ends", async (t) => {
@@ -145,7 +145,7 @@ t.test("a database that is full or read-only is STORE_UNAVAILABLE", async (t) =>
 	);
 	await sql`pragma max_page_count = 100000`.execute(store.db);
 	await store.db.transaction().execute((tx) => store.announce(tx, "keys"));
-	t.same(await store.versions(), { accounts: 0, keys: 1, revocations: 0 }, "it recovers");
+	t.same(await versionsOf(store), { accounts: 0, keys: 1, revocations: 0 }, "it recovers");
 });
 
 t.test("a folder that cannot be made names the setting and the remedy", async (t) => {
@@ -222,5 +222,5 @@ t.test("closing waits for a transaction that still runs", async (t) => {
 	await Promise.all([store.close(), write]);
 	const again = await openStore(location);
 	t.teardown(() => again.close());
-	t.same(await again.versions(), { accounts: 0, keys: 1, revocations: 0 });
+	t.same(await versionsOf(again), { accounts: 0, keys: 1, revocations: 0 });
 });
