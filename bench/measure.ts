@@ -71,15 +71,15 @@ export async function repeat<Result>(rounds: number, once: () => Promise<Result>
  * Measures all sides once a round, in an order that turns around each time, so that a drift of the machine hits all of
  * them alike: for sides that cannot take turns of 50 ms (`takeTurns` in load.ts).
  */
-export const interleave = <Side extends string>(
+export const interleave = <Side extends string, Value>(
 	rounds: number,
-	sides: Record<Side, () => Promise<number>>,
+	sides: Record<Side, () => Promise<Value>>,
 	tick: () => void,
-): Promise<Record<Side, number>[]> => {
+): Promise<Record<Side, Value>[]> => {
 	const names = Object.keys(sides) as Side[];
 	let backwards = false;
 	const once = async () => {
-		const result = {} as Record<Side, number>;
+		const result = {} as Record<Side, Value>;
 		for (const name of backwards ? names.toReversed() : names) result[name] = await sides[name]();
 		backwards = !backwards;
 		return result;

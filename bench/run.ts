@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { clusterFigures } from "./figures/cluster.ts";
 import { flood } from "./figures/flood.ts";
+import { guesses } from "./figures/guesses.ts";
+import { manyUsers } from "./figures/many-users.ts";
 import { refusals } from "./figures/refusals.ts";
 import { requestFigures } from "./figures/requests.ts";
 import { sessionFigures } from "./figures/sessions.ts";
@@ -17,7 +19,17 @@ import { generator } from "./load.ts";
 import type { Row } from "./measure.ts";
 import { canPin } from "./processes.ts";
 
-const figures = [...requestFigures, ...sessionFigures, ...clusterFigures, flood, refusals, start, wake];
+const figures = [
+	...requestFigures,
+	...sessionFigures,
+	...clusterFigures,
+	flood,
+	guesses,
+	refusals,
+	start,
+	manyUsers,
+	wake,
+];
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { rounds: { type: "string" } } });
 const names = figures.map(({ name }) => name);
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds);

@@ -12,7 +12,8 @@ import { baseEnvironment, gatehouseEnvironment, stop, temporaryFolder } from "..
 const idleSeconds = 10;
 const root = join(import.meta.dirname, "..", "..");
 
-interface Started {
+export interface Started {
+	url: string;
 	child: ChildProcess;
 	milliseconds: number;
 }
@@ -66,7 +67,7 @@ export const start: Figure = {
 };
 
 /** Builds what the image runs into a folder of its own, and bare Fastify beside it. */
-async function compile(): Promise<string> {
+export async function compile(): Promise<string> {
 	const folder = temporaryFolder();
 	symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
 	copyFileSync(join(root, "package.json"), join(folder, "package.json"));
@@ -75,17 +76,18 @@ async function compile(): Promise<string> {
 }
 
 /** Spawns a server and asks it until it answers 200. */
-async function untilReady(file: string, path: string, environment: Record<string, string>): Promise<Started> {
+export async function untilReady(file: string, path: string, environment: Record<string, string>): Promise<Started> {
 	const port = await freePort();
+	const url = `http://127.0.0.1:${port}`;
 	const begin = performance.now();
 	const child = spawn(process.execPath, [file], {
 		stdio: ["ignore", "ignore", "inherit"],
 		env: { ...baseEnvironment(), ...environment, PORT: String(port) },
 	});
 	while (child.exitCode === null) {
-		const answer = await fetch(`http://127.0.0.1:${port}${path}`).catch(() => undefined);
+		const answer = await fetch(`${url}${path}`).catch(() => undefined);
 		await answer?.text();
-		if (answer?.ok) return { child, milliseconds: performance.now() - begin };
+		if (answer?.ok) return { url, child, milliseconds: performance.now() - begin };
 		await sleep(2);
 	}
 	throw new Error(`${file} ended with code ${child.exitCode}`);

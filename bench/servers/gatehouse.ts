@@ -72,6 +72,12 @@ answerQuestions(url, {
 		}
 	},
 
+	/** What was spent on comparing passwords so far, in hashes at the current cost, and how long one takes. */
+	hashing: () => {
+		const { work, meanSeconds } = services.passwords.stats();
+		return { spent: work.verify, meanSeconds };
+	},
+
 	/** Makes an account whose password is stored at this cost. */
 	async addUser({ name, password, cost, disabled }: { name: string; password: string; cost: number; disabled?: true }) {
 		const stored = { hash: await bcrypt(password, cost), scheme: "bcrypt" as const };
