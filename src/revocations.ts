@@ -141,7 +141,7 @@ export function createRevocations({ store }: { store: Store }) {
 		 * @param at epoch seconds, not in the future.
 		 */
 		async refuseIssuedBefore(at: number): Promise<void> {
-			await store.db.transaction().execute(async (transaction) => {
+			await store.transaction(async (transaction) => {
 				await store.announce(transaction, "revocations");
 				await transaction
 					.insertInto("cutoffs")
@@ -155,7 +155,7 @@ export function createRevocations({ store }: { store: Store }) {
 		/** Refuses one access token from now on, here at once and everywhere within a second. */
 		async revokeToken({ tokenId, expiresAt }: Pick<Principal, "tokenId" | "expiresAt">): Promise<void> {
 			const revoked = [{ id: tokenId, accessUntil: expiresAt }];
-			await store.db.transaction().execute(async (transaction) => {
+			await store.transaction(async (transaction) => {
 				const seq = await store.announce(transaction, "revocations");
 				await write(transaction, seq, revoked);
 			});

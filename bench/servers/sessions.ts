@@ -188,7 +188,7 @@ answerQuestions(urlOf(app), {
 	/** Puts this many sessions into the map of revocations, the way another process's come. */
 	async revoke({ count }: { count: number }) {
 		const endsAt = clock.now() + daySeconds;
-		await store.db.transaction().execute(async (transaction) => {
+		await store.transaction(async (transaction) => {
 			const seq = await store.announce(transaction, "revocations");
 			await sql`with recursive counted (n) as (select 1 union all select n + 1 from counted where n < ${count})
 				insert into revocations select lower(hex(randomblob(11))), ${endsAt}, ${seq} from counted`.execute(transaction);

@@ -57,7 +57,7 @@ export function createRotation({
 
 	/** One change after another, however many processes make one. */
 	const change = <T>(work: (ring: Ring, to: ReturnType<typeof transitions>) => Promise<T>): Promise<T> =>
-		store.db.transaction().execute(async (transaction) => {
+		store.transaction(async (transaction) => {
 			await store.announce(transaction, "keys");
 			const ring = await read(transaction);
 			return work(ring, transitions(transaction, ring.now));

@@ -65,9 +65,9 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 			shown?: Shown | undefined;
 		} = {},
 	): Promise<number> {
-		const ended = await store.db
-			.transaction()
-			.execute(async (transaction) => ((await alongWith(transaction)) ? endIn(transaction, chosen, shown) : []));
+		const ended = await store.transaction(async (transaction) =>
+			(await alongWith(transaction)) ? endIn(transaction, chosen, shown) : [],
+		);
 		revocations.remember(ended);
 		return ended.length;
 	}
@@ -157,7 +157,7 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 				const ids = old.map(({ id }) => id);
 				const last = ids.at(-1);
 				if (last === undefined) return count;
-				const late = await store.db.transaction().execute(async (transaction) => {
+				const late = await store.transaction(async (transaction) => {
 					const seq = await store.announce(transaction, "revocations");
 					const rows = await transaction
 						.deleteFrom("sessions")

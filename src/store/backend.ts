@@ -62,6 +62,8 @@ export interface Backend {
 	readOnlyExpression(): RawBuilder<boolean>;
 	/** Uses no connection again that is open now. */
 	renew(): void;
+	/** Wakes the other replicas that listen: something was announced, and committed. */
+	notify(): void;
 	/** See `Store.stats`. */
 	stats(): StoreStats;
 	/** See `Store.listen`. */

@@ -21,8 +21,6 @@ const fullServerMs = 5000;
 const shareOfServer = 1 / 5;
 /** PostgreSQL's type id of bigint. */
 const int8 = 20;
-/** How `Store.announce` begins, in Kysely's words: a test fails where they change. */
-const announcement = 'update "changes" set';
 
 /** How many connections the pools have together, on a server that allows so many in all. */
 export const sizeFor = (serverConnections: number): number =>
@@ -38,6 +36,7 @@ export type PostgresPools = ReturnType<typeof createPostgresPools>;
 export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 	let size = connectionsAtFirst;
 	const pools: pg.Pool[] = [];
+	let notifier: ReturnType<typeof createNotifier> | undefined;
 	const statements = createHistogram(statementBounds);
 	/** The pool of one connection, beside which the others have the rest. */
 	let following: pg.Pool | undefined;
@@ -104,9 +103,7 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 			if (follows) following = pool;
 			pool.options.max = limitOf(pool);
 			pools.push(pool);
-			// On the one that follows nobody writes.
-			const notifier = notifies && !follows ? createNotifier(pool) : undefined;
-			const onAnnounced = () => notifier?.notify();
+			if (notifies && !follows) notifier ??= createNotifier(pool);
 			return {
 				options: pool.options,
 				async end() {
@@ -119,13 +116,16 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 						const client = await (follows ? connectFollowing(pool) : connect(pool));
 						// Who has waited for a connection has less patience left: both waits together keep to one bound.
 						const leftMs = patienceMs - (performance.now() - askedMs);
-						return guardClient(client, { patienceMs: leftMs, statements, onAnnounced, onReadOnly: renew });
+						return guardClient(client, { patienceMs: leftMs, statements, onReadOnly: renew });
 					} catch (error) {
 						throw unavailable(error);
 					}
 				},
 			};
 		},
+
+		/** See `Backend.notify`. */
+		notify: (): void => notifier?.notify(),
 
 		/** Uses no connection again that is open now: after a failover it may lead to a server that is not the one any more. */
 		renew,
@@ -177,20 +177,13 @@ function createPool(databaseUrl: string, patienceMs: number): pg.Pool {
  *
  * @param on.patienceMs how long a statement may take.
  * @param on.statements where its time is noted.
- * @param on.onAnnounced called after the commit of a transaction that has announced something.
  * @param on.onReadOnly called where the server takes no writes: after a failover that is the old one.
  */
 function guardClient(
 	client: pg.PoolClient,
-	{
-		patienceMs,
-		statements,
-		onAnnounced,
-		onReadOnly,
-	}: { patienceMs: number; statements: Histogram; onAnnounced: () => void; onReadOnly: () => void },
+	{ patienceMs, statements, onReadOnly }: { patienceMs: number; statements: Histogram; onReadOnly: () => void },
 ): PostgresPoolClient {
 	let outage: unknown;
-	let announced = false;
 
 	async function query<Row>(text: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>> {
 		if (outage) throw outage;
@@ -198,8 +191,6 @@ function guardClient(
 		try {
 			const statement: pg.QueryConfig & pg.ClientConfig = { text, values: [...parameters], query_timeout: patienceMs };
 			const result = await client.query(statement);
-			if (text.startsWith(announcement)) announced = true;
-			if (announced && text === "commit") onAnnounced();
 			return result as unknown as PostgresQueryResult<Row>;
 		} catch (error) {
 			const failure = postgresFailure(error);

@@ -60,6 +60,7 @@ export function createPostgresBackend({
 		nowMsExpression: () => sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`,
 		readOnlyExpression: () => sql<boolean>`current_setting('transaction_read_only') = 'on'`,
 		renew: pools.renew,
+		notify: pools.notify,
 		stats: pools.stats,
 		listen: (options) =>
 			notifies ? openListener(databaseListenUrl, options) : { listening: () => undefined, close: async () => {} },

@@ -57,6 +57,7 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 		// A full disk is found out by who writes; there is no other server to turn to.
 		readOnlyExpression: () => sql<boolean>`false`,
 		renew: () => {},
+		notify: () => {},
 		stats: () => ({ statements: statementSeconds.read(), connections: turns.stats() }),
 		listen: () => ({ listening: () => undefined, close: async () => {} }),
 		backup: (target) => copyDatabase(file, target),

@@ -42,8 +42,10 @@ export interface Store {
 	migrate(): Promise<string[]>;
 	/** Throws where a migration is missing; a store that is newer than this program passes. */
 	requireMigrated(): Promise<void>;
+	/** Runs all of it in one transaction or nothing; the other replicas are told after the commit what was announced in it. */
+	transaction<Result>(work: (transaction: Transaction<Schema>) => Promise<Result>): Promise<Result>;
 	/**
-	 * Increments a topic's version inside the caller's transaction. The row stays locked until that commits, so
+	 * Increments a topic's version inside the caller's transaction, which is one of `transaction`. The row stays locked until that commits, so
 	 * versions become visible in order: a reader that saw version n has missed no change up to n. Announce several
 	 * topics in alphabetical order, or two transactions can wait for each other. Answers the new version.
 	 */
@@ -120,6 +122,8 @@ export async function openStore({
 	// SQLite has one connection, which callers use in turn.
 	const following =
 		backend.kind === "sqlite" ? db : new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS, "following") });
+	/** The transactions of `transaction`, and whether they have announced something. */
+	const begun = new WeakMap<Transaction<Schema>, { announced: boolean }>();
 	try {
 		await untilAdmitted(() => backend.examine(db));
 	} catch (error) {
@@ -139,8 +143,18 @@ export async function openStore({
 		prepare: (build) => prepare(db, build),
 		migrate: () => migrate(backend),
 		requireMigrated: () => requireMigrated(db, backend),
+		async transaction(work) {
+			const note = { announced: false };
+			const result = await db.transaction().execute((transaction) => {
+				begun.set(transaction, note);
+				return work(transaction);
+			});
+			if (note.announced) backend.notify();
+			return result;
+		},
 		async announce(transaction, topic) {
-			// PostgreSQL: postgres.ts knows this statement, and notifies the other replicas after the commit.
+			const note = begun.get(transaction);
+			if (!note) throw new Error("store.announce needs a transaction of store.transaction");
 			const row = await transaction
 				.updateTable("changes")
 				.set((changes) => ({ version: changes("version", "+", 1), announced_ms: backend.nowMsExpression() }))
@@ -149,6 +163,7 @@ export async function openStore({
 				.executeTakeFirst();
 			// Without its row a topic would stay silent, and other replicas would never hear of a disabled account.
 			if (!row) throw new Error(`The table changes has no row for ${topic}`);
+			note.announced = true;
 			return row.version;
 		},
 		async news() {

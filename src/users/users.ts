@@ -99,7 +99,7 @@ export function createUsers({
 			const id = randomId();
 			const now = clock.now();
 			try {
-				await store.db.transaction().execute(async (transaction) => {
+				await store.transaction(async (transaction) => {
 					await transaction
 						.insertInto("users")
 						.values({
@@ -156,7 +156,7 @@ export function createUsers({
 						.where("disabled_at", disabled ? "is" : "is not", null)
 						.execute();
 				});
-			if (!disabled) return store.db.transaction().execute(change);
+			if (!disabled) return store.transaction(change);
 			await sessions.endAll(id, { alongWith: (transaction) => change(transaction).then(() => true) });
 		},
 
@@ -166,9 +166,7 @@ export function createUsers({
 		 * @throws UNKNOWN_ROLE, LAST_ADMINISTRATOR
 		 */
 		async setRoles(id: string, roles: readonly string[]): Promise<void> {
-			await store.db
-				.transaction()
-				.execute((transaction) => guarded(transaction, () => permissions.assign(transaction, id, roles)));
+			await store.transaction((transaction) => guarded(transaction, () => permissions.assign(transaction, id, roles)));
 		},
 
 		/**
@@ -178,7 +176,7 @@ export function createUsers({
 		 */
 		async delete({ id, username }: User): Promise<void> {
 			const at = await store.now();
-			await store.db.transaction().execute((transaction) =>
+			await store.transaction((transaction) =>
 				guarded(transaction, async () => {
 					const result = await transaction.deleteFrom("users").where("id", "=", id).executeTakeFirst();
 					if (result.numDeletedRows === 0n) return;

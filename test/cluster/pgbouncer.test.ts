@@ -137,7 +137,7 @@ t.test(
 		t.same(hearing.lines, ["notifications of changes arrive"]);
 		t.equal(hearing.listener.listening(), true);
 		const before = hearing.woken();
-		await store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
+		await store.transaction((transaction) => store.announce(transaction, "keys"));
 		for (let turn = 0; hearing.woken() === before && turn < 40; turn++) await sleep(50);
 		t.not(hearing.woken(), before, "and it does");
 	},

@@ -24,7 +24,7 @@ const attributes: Record<string, Record<string, string>> = {
 async function giveRoles({ services }: TestApp, userId: string, count: number): Promise<void> {
 	const { store, permissions } = services;
 	const roles = Array.from({ length: count }, (_, index) => `regional-team-${index + 1}`);
-	await store.db.transaction().execute(async (transaction) => {
+	await store.transaction(async (transaction) => {
 		for (const name of roles)
 			await transaction
 				.insertInto("roles")

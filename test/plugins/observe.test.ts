@@ -5,6 +5,7 @@ import t, { type Test } from "tap";
 import { openTracing } from "../../src/tracing.ts";
 import { goodPassword, testApp } from "../support/app.ts";
 import { type CollectedSpan, collector } from "../support/collector.ts";
+import { pairOf, post } from "../support/sessions.ts";
 import { onEachStore } from "../support/stores.ts";
 
 const open = async (t: Test) => {
@@ -36,24 +37,38 @@ t.test("without a tracer no request meets a hook for it, and no statement is wat
 });
 
 onEachStore((kind) => {
-	t.test(`${kind}: a login is a span, and each of its statements and its hash one below it`, async (t) => {
+	t.test(`${kind}: a login and a logout are a span each, and every statement and the hash one below it`, async (t) => {
 		const { tracing, spans } = await open(t);
-		const { addUser, login } = await testApp(t, { store: kind, tracing });
-		await addUser("ada");
-		t.equal((await login("ada")).statusCode, 200);
+		const house = await testApp(t, { store: kind, tracing });
+		await house.addUser("ada");
+		const answer = await house.login("ada");
+		t.equal(answer.statusCode, 200);
+		t.equal((await post(house, "/logout", {}, pairOf(answer).access)).statusCode, 204);
 		await tracing.close();
-		const root = spans().find((span) => span.kind === 2);
-		t.equal(root?.name, "POST /login");
-		const below = spans().filter(({ parentSpanId }) => parentSpanId === root?.spanId);
+		const roots = spans().filter((span) => span.kind === 2);
+		t.same(
+			roots.map(({ name }) => name),
+			["POST /login", "POST /logout"],
+		);
+		const [login, logout] = roots.map(({ spanId }) => spans().filter(({ parentSpanId }) => parentSpanId === spanId));
+		// The account's hash is of another cost, and so it is replaced on the way.
+		t.same([...new Set(login?.map(({ name }) => name))].sort(), [
+			"insert",
+			"password hash",
+			"password verify",
+			"select",
+			"update",
+		]);
+		const below = [...(login ?? []), ...(logout ?? [])];
 		const system = kind === "sqlite" ? "sqlite" : "postgresql";
-		for (const name of ["select", "insert", "begin", "commit"])
+		for (const name of ["select", "insert", "begin", "update", "delete", "commit"])
 			t.match(
 				below.find((span) => span.name === name)?.attributes,
 				{ "db.system.name": system, "db.operation.name": name },
 				name,
 			);
 		t.equal(below.filter(({ name }) => name === "password verify").length, 1);
-		t.equal(spans().length, below.length + 1, "what the service does by itself is in no trace");
+		t.equal(spans().length, below.length + 2, "what the service does by itself is in no trace");
 		t.notMatch(
 			spans().map(({ name }) => name),
 			["other"],

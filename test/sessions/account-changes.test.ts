@@ -145,7 +145,7 @@ onEachStore((kind) => {
 						const written = Promise.withResolvers<void>();
 						const gate = Promise.withResolvers<void>();
 						// What changing a password does, held just before its commit: a session that begins now is one it cannot see.
-						const changing = store.db.transaction().execute(async (transaction) => {
+						const changing = store.transaction(async (transaction) => {
 							const hash = await storedHash(house, "root");
 							const row = transaction.updateTable("users").where("id", "=", id);
 							if (change === "password") await row.set({ password_hash: `${hash.slice(0, -1)}x` }).execute();

@@ -148,7 +148,7 @@ onEachStore((kind) => {
 			const ada = await one.addUser("ada");
 			for (let turn = 0; turn < 10; turn++) await beginRow(one.services, ada);
 			await passTime(one, 31 * day);
-			const found = await one.services.store.db.transaction().execute(async (transaction) => {
+			const found = await one.services.store.transaction(async (transaction) => {
 				await transaction.selectFrom("sessions").select("id").limit(4).forUpdate().execute();
 				return two.services.sessions.purge();
 			});

@@ -110,7 +110,7 @@ onEachStore((kind) => {
 			const full = ["introspect access", "introspect refresh", "/protected", "/me", "/sessions", "/refresh"];
 			const db = store.db;
 			const announce = (topic: "accounts" | "revocations") =>
-				db.transaction().execute((transaction) => store.announce(transaction, topic));
+				store.transaction((transaction) => store.announce(transaction, topic));
 
 			const byAccount = await beginSession(house, bob);
 			t.same((await openDoors(house, asker, byAccount)).sort(), [...full].sort());

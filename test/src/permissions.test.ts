@@ -27,7 +27,7 @@ onEachStore((kind, open) => {
 				.execute();
 		}
 		const assign = (id: string, ...roles: string[]) =>
-			store.db.transaction().execute((transaction) => permissions.assign(transaction, id, roles));
+			store.transaction((transaction) => permissions.assign(transaction, id, roles));
 
 		t.same(await grants("ada"), { roles: [], permissions: [] }, "nothing without a role");
 		await assign("ada", "user", "admin", "user");

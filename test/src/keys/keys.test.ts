@@ -206,7 +206,7 @@ onEachStore((kind) => {
 				"another id": ["ES256", seal(sealingKey(house.services), kid, pem(ec("P-256")))],
 				weak: ["RS256", seal(sealingKey(house.services), "weak", pem(rsa(1024)))],
 			};
-			await store.db.transaction().execute(async (transaction) => {
+			await store.transaction(async (transaction) => {
 				await store.announce(transaction, "keys");
 				for (const [kid, [algorithm, private_key_sealed]] of Object.entries(planted))
 					await transaction

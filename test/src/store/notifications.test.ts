@@ -16,7 +16,7 @@ async function open(t: Test, location: StoreLocation, databaseListenUrl?: string
 	return store;
 }
 
-const announce = (store: Store) => store.db.transaction().execute((transaction) => store.announce(transaction, "keys"));
+const announce = (store: Store) => store.transaction((transaction) => store.announce(transaction, "keys"));
 
 /** Listens by a store, and lets a test await what arrives. */
 function listen(t: Test, store: Store) {
@@ -75,16 +75,16 @@ onEachStore((kind, openLocation) => {
 		const location = await openLocation(t);
 		const store = await open(t, location);
 		const { client, heard, next } = await witness(t, location);
-		const undone = store.db.transaction().execute(async (transaction) => {
+		const undone = store.transaction(async (transaction) => {
 			await store.announce(transaction, "keys");
 			throw new Error("changed my mind");
 		});
 		await t.rejects(undone, { message: "changed my mind" });
-		await store.db.transaction().execute((transaction) => transaction.selectFrom("users").selectAll().execute());
+		await store.transaction((transaction) => transaction.selectFrom("users").selectAll().execute());
 		const first = next();
 		const { promise: gate, resolve: commit } = Promise.withResolvers<void>();
 		const announced = Promise.withResolvers<void>();
-		const changing = store.db.transaction().execute(async (transaction) => {
+		const changing = store.transaction(async (transaction) => {
 			await store.announce(transaction, "keys");
 			announced.resolve();
 			await gate;

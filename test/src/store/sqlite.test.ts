@@ -64,7 +64,7 @@ t.test("a transaction takes the write lock when it begins", async (t) => {
 	const { store, file } = await migrated(t);
 	const other = new DatabaseSync(file);
 	t.teardown(() => other.close());
-	await store.db.transaction().execute(async () => {
+	await store.transaction(async () => {
 		t.throws(() => other.exec("begin immediate"), /locked/);
 	});
 	other.exec("begin immediate; rollback");
@@ -82,7 +82,7 @@ t.test("a foreign lock ends in STORE_UNAVAILABLE after two seconds, and the even
 	t.teardown(() => clearInterval(ticker));
 
 	const begin = performance.now();
-	const write = () => store.db.transaction().execute((transaction) => store.announce(transaction, "accounts"));
+	const write = () => store.transaction((transaction) => store.announce(transaction, "accounts"));
 	// Five callers queue for the one connection: each waits two seconds, not two more than the one before.
 	await Promise.all(
 		Array.from({ length: 5 }, () =>
@@ -121,7 +121,7 @@ t.test("a database that is full or read-only is STORE_UNAVAILABLE", async (t) =>
 	const { store } = await migrated(t);
 	await sql`pragma query_only = on`.execute(store.db);
 	await t.rejects(
-		store.db.transaction().execute((tx) => store.announce(tx, "keys")),
+		store.transaction((tx) => store.announce(tx, "keys")),
 		{ code: "STORE_UNAVAILABLE", cause: { errcode: 8 } },
 	);
 	await sql`pragma query_only = off`.execute(store.db);
@@ -135,7 +135,7 @@ t.test("a database that is full or read-only is STORE_UNAVAILABLE", async (t) =>
 	);
 	// In a transaction SQLite has rolled back by itself; the cause must show, not a failed second rollback.
 	await t.rejects(
-		store.db.transaction().execute((tx) =>
+		store.transaction((tx) =>
 			tx
 				.insertInto("deleted_users")
 				.values({ id: "x".repeat(100_000), deleted_at: 1 })
@@ -144,7 +144,7 @@ t.test("a database that is full or read-only is STORE_UNAVAILABLE", async (t) =>
 		{ code: "STORE_UNAVAILABLE", cause: { errcode: 13 } },
 	);
 	await sql`pragma max_page_count = 100000`.execute(store.db);
-	await store.db.transaction().execute((tx) => store.announce(tx, "keys"));
+	await store.transaction((tx) => store.announce(tx, "keys"));
 	t.same(await versionsOf(store), { accounts: 0, keys: 1, revocations: 0 }, "it recovers");
 });
 
@@ -165,7 +165,7 @@ t.test("a backup of the live database opens and holds the rows", async (t) => {
 	const { store, dataDir } = await migrated(t);
 	const target = join(dataDir, "copy.db");
 	await store.db.insertInto("deleted_users").values({ id: "committed", deleted_at: 1 }).execute();
-	await store.db.transaction().execute(async (transaction) => {
+	await store.transaction(async (transaction) => {
 		await transaction.insertInto("deleted_users").values({ id: "half of a transaction", deleted_at: 1 }).execute();
 		await store.backup(target);
 	});
@@ -213,7 +213,7 @@ t.test("closing waits for a transaction that still runs", async (t) => {
 	const store = await openStore(location);
 	await store.migrate();
 	const begun = Promise.withResolvers<void>();
-	const write = store.db.transaction().execute(async (transaction) => {
+	const write = store.transaction(async (transaction) => {
 		begun.resolve();
 		await new Promise(setImmediate);
 		await store.announce(transaction, "keys");

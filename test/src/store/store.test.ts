@@ -178,13 +178,11 @@ onEachStore((kind, open) => {
 		const store = await migrated(t);
 		t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 });
 		await Promise.all(
-			Array.from({ length: 10 }, () =>
-				store.db.transaction().execute((transaction) => store.announce(transaction, "accounts")),
-			),
+			Array.from({ length: 10 }, () => store.transaction((transaction) => store.announce(transaction, "accounts"))),
 		);
 		t.same(await versionsOf(store), { accounts: 10, keys: 0, revocations: 0 });
 		await t.rejects(
-			store.db.transaction().execute(async (transaction) => {
+			store.transaction(async (transaction) => {
 				await store.announce(transaction, "keys");
 				throw new Error("undo");
 			}),
@@ -197,7 +195,7 @@ onEachStore((kind, open) => {
 		const store = await migrated(t);
 		const order: string[] = [];
 		const announced = Promise.withResolvers<void>();
-		const first = store.db.transaction().execute(async (transaction) => {
+		const first = store.transaction(async (transaction) => {
 			await store.announce(transaction, "accounts");
 			announced.resolve();
 			// Long enough for the second writer to overtake, if anything let it.
@@ -205,7 +203,7 @@ onEachStore((kind, open) => {
 			order.push("first is done");
 		});
 		await announced.promise;
-		const second = store.db.transaction().execute(async (transaction) => {
+		const second = store.transaction(async (transaction) => {
 			await store.announce(transaction, "accounts");
 			order.push("second has its version");
 		});
@@ -217,7 +215,7 @@ onEachStore((kind, open) => {
 		const store = await migrated(t);
 		await store.db.deleteFrom("changes").execute();
 		await t.rejects(
-			store.db.transaction().execute((transaction) => store.announce(transaction, "keys")),
+			store.transaction((transaction) => store.announce(transaction, "keys")),
 			{ message: /no row for keys/ },
 		);
 	});
