@@ -3,8 +3,7 @@
  * synchronous and short; what may take long, another process's lock, is waited for in JavaScript, so that the
  * event loop goes on meanwhile.
  */
-import { chmodSync, closeSync, mkdirSync, openSync, rmSync } from "node:fs";
-import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
 	CompiledQuery,
@@ -20,12 +19,11 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../clock.ts";
 import { createHistogram, type Histogram } from "../metrics/histogram.ts";
 import { type Backend, sqliteFile, statementBounds } from "./backend.ts";
-import { isLocked, sqliteFailure } from "./failures.ts";
+import { copyDatabase, openDatabase, type Patience, retryMs, untilUnlocked } from "./sqlite-file.ts";
 import { createTurns, type Turns } from "./turns.ts";
 
 /** A parameter that is the time when its statement runs, and not when it was compiled: see `Store.prepare`. */
 const present = Symbol("present");
-const RETRY_MS = 10;
 const CACHED_STATEMENTS = 200;
 
 /** The database `gatehouse.db` in `dataDir`. Nothing is opened yet. */
@@ -97,9 +95,9 @@ function createDriver({
 
 	/** While another process holds the lock, whoever only reads goes first: a transaction that has not begun needs no connection. */
 	async function pause(): Promise<void> {
-		if (database.isTransaction) return void (await sleep(RETRY_MS));
+		if (database.isTransaction) return void (await sleep(retryMs));
 		turns.leave();
-		await sleep(RETRY_MS);
+		await sleep(retryMs);
 		await turns.take();
 	}
 
@@ -181,71 +179,4 @@ function createStatements(database: DatabaseSync) {
 			return entry;
 		},
 	};
-}
-
-/** How long to try, by `performance.now()`, and what to do in between. */
-interface Patience {
-	deadline: number;
-	pause(): Promise<unknown>;
-}
-
-/** Tries again while another connection holds the lock. */
-async function untilUnlocked<T>({ deadline, pause }: Patience, work: () => T): Promise<T> {
-	for (;;) {
-		try {
-			return work();
-		} catch (error) {
-			if (!isLocked(error) || performance.now() >= deadline) throw sqliteFailure(error);
-			await pause();
-		}
-	}
-}
-
-async function openDatabase(dataDir: string, file: string, patienceMs: number): Promise<DatabaseSync> {
-	mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-	if (!createPrivate(file)) chmodSync(file, 0o600);
-	// timeout 0: SQLite's own waiting would stop the event loop.
-	const database = new DatabaseSync(file, { timeout: 0 });
-	try {
-		await untilUnlocked({ deadline: performance.now() + patienceMs, pause: () => sleep(RETRY_MS) }, () =>
-			// The limit: after a long reader, such as a backup, the log of writes would keep the size that it grew to.
-			database.exec(
-				"pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma journal_size_limit = 4194304",
-			),
-		);
-	} catch (error) {
-		database.close();
-		throw error;
-	}
-	return database;
-}
-
-async function copyDatabase(file: string, target: string): Promise<void> {
-	if (!createPrivate(target))
-		throw Object.assign(new Error(`${target} exists already: a backup never overwrites a file`), { code: "EEXIST" });
-	// A connection of its own: the shared one may be inside a transaction, whose half would be copied.
-	const source = new DatabaseSync(file, { readOnly: true });
-	try {
-		// All pages in one step, on another thread: in several, a busy writer makes the copy start again for ever.
-		await backup(source, target, { rate: 2 ** 31 - 1 });
-	} catch (error) {
-		rmSync(target, { force: true });
-		throw sqliteFailure(error);
-	} finally {
-		source.close();
-	}
-}
-
-/**
- * Makes an empty file that only its owner can read, before anything is written into it; false when it exists.
- * Never opens an existing one: closing a file drops all POSIX locks this process holds on it, SQLite's too.
- */
-function createPrivate(file: string): boolean {
-	try {
-		closeSync(openSync(file, "wx", 0o600));
-		return true;
-	} catch (error) {
-		if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-		throw error;
-	}
 }
