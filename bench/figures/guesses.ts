@@ -57,7 +57,7 @@ export const guesses: Figure = {
 			const before = await server.ask<Hashing>("hashing");
 			const [guesses, logins] = await call(seconds, ownerPerSecond);
 			const { spent, meanSeconds } = await server.ask<Hashing>("hashing");
-			const forGuesses = spent - before.spent - logins.length;
+			const forGuesses = spent - before.spent - logins.filter(({ status }) => status === 200).length;
 			results.push({ guesses, logins, share: (forGuesses * meanSeconds) / seconds });
 			tick();
 		}

@@ -48,7 +48,7 @@ async function fill(settings: Record<string, string>, count: number): Promise<vo
 		await run(`insert into ${table} (${Object.keys(row)}) select ${values} from ${numbers} as numbers, ${one}`);
 	}
 	await run(isPostgres ? "vacuum analyze" : "pragma wal_checkpoint(truncate)");
-	close();
+	await close();
 }
 
 async function post(
@@ -72,7 +72,7 @@ async function measure(start: () => Promise<Started>, count: number): Promise<Ti
 		took[what].push(performance.now() - begin);
 		return result;
 	};
-	for (let turn = 0; turn < inRound; turn++) {
+	const turn = async () => {
 		const name = `user${1 + Math.floor(Math.random() * count)}`;
 		const pair = await timed("login", () => post(`${url}/login`, { username: name, password }));
 		const next = await timed("refresh", () => post(`${url}/refresh`, { refresh_token: pair.refresh_token }));
@@ -82,8 +82,12 @@ async function measure(start: () => Promise<Started>, count: number): Promise<Ti
 			if (!answer.ok) throw new Error(await answer.text());
 			await answer.text();
 		});
+	};
+	try {
+		for (let count = 0; count < inRound; count++) await turn();
+	} finally {
+		await stop(child);
 	}
-	await stop(child);
 	return {
 		start: milliseconds,
 		login: median(took.login),
@@ -96,8 +100,11 @@ async function measure(start: () => Promise<Started>, count: number): Promise<Ti
 async function prepare(main: string, settings: Record<string, string>, count: number): Promise<() => Promise<Started>> {
 	const start = () => untilReady(main, "/readyz", settings);
 	const { child, url } = await start();
-	await post(`${url}/login`, { username, password });
-	await stop(child);
+	try {
+		await post(`${url}/login`, { username, password });
+	} finally {
+		await stop(child);
+	}
 	await fill(settings, count);
 	return start;
 }

@@ -93,7 +93,7 @@ export function openPasswords(settings: PasswordSettings) {
 		 * login. The scheme follows from the password's length alone, so a hash that matched has the right one.
 		 */
 		isOutdated(stored: StoredPassword): boolean {
-			return !stored.hash.startsWith(`$2b$${cost}$`);
+			return !stored.hash.startsWith(`$2b$${String(cost).padStart(2, "0")}$`);
 		},
 
 		/** Throws BUSY where a check would be refused now: before the store is asked for what could not be checked anyway. */

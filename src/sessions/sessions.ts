@@ -3,7 +3,7 @@ import { sql } from "kysely";
 import type { Config } from "../config/config.ts";
 import { randomId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
-import type { Slot, Store } from "../store/store.ts";
+import { quietly, type Slot, type Store } from "../store/store.ts";
 import { createEnding } from "./ending.ts";
 
 const daySeconds = 86_400;
@@ -90,7 +90,10 @@ export function createSessions({
 			.returning("generation");
 	});
 
-	/** One statement, because a login waits for each; and so that nothing can change the account in between. */
+	/**
+	 * One statement, because a login waits for each; and so that nothing can change the account in between. Whoever gives up
+	 * waiting for it may leave a row behind: a session of which nobody has a token.
+	 */
 	const insertRow = store.prepare(
 		(slot: Slot<Record<"id" | "userId" | "passwordHash" | "address", string> & { userAgent: string | null }>) => {
 			const after = (seconds: number) => sql<number>`clock.now + ${sql.lit(seconds)}`;
@@ -118,9 +121,7 @@ export function createSessions({
 							after(accessSeconds).as("access_until"),
 						])
 						.where("users.id", "=", slot("userId"))
-						.where((row) =>
-							row("users.password_hash", "=", row.fn.coalesce(row.val(slot("passwordHash")), "users.password_hash")),
-						)
+						.where("users.password_hash", "=", slot("passwordHash"))
 						.where("users.disabled_at", "is", null)
 						// SQLite has one writer at a time; PostgreSQL makes whoever changes the account wait, and this for them.
 						.$if(store.kind === "postgres", (rows) => rows.forShare("users")),
@@ -149,7 +150,8 @@ export function createSessions({
 			address: cleaned(address),
 			passwordHash,
 		});
-		if (session) await endSurplus(userId, session.id);
+		// Where that fails the next login makes up for it: this session has begun, and its owner is to have it.
+		if (session) await quietly(endSurplus(userId, session.id));
 		return session;
 	}
 

@@ -37,6 +37,15 @@ export function unavailable(cause: unknown): Error {
 	return new errors.STORE_UNAVAILABLE({ cause });
 }
 
+/** Waits for work that the caller can do without: where the store fails it is let be. */
+export async function quietly(work: Promise<void>): Promise<void> {
+	try {
+		await work;
+	} catch (error) {
+		if (!(error instanceof errors.STORE_UNAVAILABLE)) throw error;
+	}
+}
+
 /** Whether another connection held SQLite's lock: the one failure worth waiting for. */
 export function isLocked(error: unknown): boolean {
 	return ((sqliteCode(error) ?? 0) & 0xff) === 5;

@@ -31,7 +31,7 @@ export function createNotifier(pool: Pick<pg.Pool, "query">) {
 	let again = false;
 
 	async function send(): Promise<void> {
-		// The transaction that has just committed gives its connection back before this goes on.
+		// What others commit in this turn goes with it.
 		await new Promise(setImmediate);
 		again = false;
 		// A failure is none of the caller's business: who was not woken polls.

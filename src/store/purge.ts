@@ -1,4 +1,4 @@
-/** How every table loses the rows that are over: in small steps, and without waiting for whoever is at one of them. */
+/** How tables lose the rows that are over: in small steps, and without waiting for whoever is at one of them. */
 import { sql } from "kysely";
 import type { Schema } from "./schema.ts";
 import type { Store } from "./store.ts";

@@ -13,7 +13,7 @@ import { migrate, requireMigrated } from "./migrate.ts";
 import type { StoreKind } from "./migrations.ts";
 import type { ChangeTopic, Schema } from "./schema.ts";
 
-export { isUniqueViolation } from "./failures.ts";
+export { isUniqueViolation, quietly } from "./failures.ts";
 
 /** A request that waits longer for a statement is answered 503: a moment less than the promised two seconds. */
 const PATIENCE_MS = 1900;
@@ -42,12 +42,12 @@ export interface Store {
 	migrate(): Promise<string[]>;
 	/** Throws where a migration is missing; a store that is newer than this program passes. */
 	requireMigrated(): Promise<void>;
-	/** Runs all of it in one transaction or nothing; the other replicas are told after the commit what was announced in it. */
+	/** Runs all of `work` in one transaction, or nothing of it. After a commit that announced something others are woken. */
 	transaction<Result>(work: (transaction: Transaction<Schema>) => Promise<Result>): Promise<Result>;
 	/**
-	 * Increments a topic's version inside the caller's transaction, which is one of `transaction`. The row stays locked until that commits, so
-	 * versions become visible in order: a reader that saw version n has missed no change up to n. Announce several
-	 * topics in alphabetical order, or two transactions can wait for each other. Answers the new version.
+	 * Increments a topic's version inside the caller's transaction, one of `transaction`. The row stays locked until that
+	 * commits, so versions become visible in order: a reader that saw version n has missed no change up to n. Announce
+	 * several topics in alphabetical order, or two transactions can wait for each other. Answers the new version.
 	 */
 	announce(transaction: Transaction<Schema>, topic: ChangeTopic): Promise<number>;
 	/**

@@ -8,7 +8,7 @@ import { createHmac } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { errors } from "../errors.ts";
 import type { SecurityEventRecorder } from "../security-events/recorder.ts";
-import type { Store } from "../store/store.ts";
+import { quietly, type Store } from "../store/store.ts";
 import { accountLimit, addressLimit, deviceLimit } from "./allowances.ts";
 import type { NamedDevice } from "./device-token.ts";
 import type { AssertRoom, Guess, Try } from "./guess.ts";
@@ -137,6 +137,7 @@ export function createLimits({
 			if (await spraying.note(isDisabled ? spraying.anyRow() : passwordRow, account.key))
 				securityEvents.record({ event: "login_password_sprayed" }, origin);
 		};
+		// What fails leaves the try counted: the answer does not depend on it.
 		return {
 			first: false,
 			right: () => quietly(tries.giveBack(both, account.key)).finally(end),
@@ -239,12 +240,3 @@ const hashed = (key: Buffer, kind: string, text: string): string =>
 	`${kind}:${createHmac("sha256", key).update(`${kind}\0${text}`).digest("base64url").slice(0, 22)}`;
 const accountRow = (key: Buffer, username: string): string => hashed(key, "account", username);
 const deviceRows = (userId: string): string => `device:${userId}:`;
-
-/** What failed leaves the try counted: the answer does not depend on it. */
-async function quietly(work: Promise<void>): Promise<void> {
-	try {
-		await work;
-	} catch (error) {
-		if (!(error instanceof errors.STORE_UNAVAILABLE)) throw error;
-	}
-}

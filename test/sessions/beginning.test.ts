@@ -1,9 +1,10 @@
 /** How sessions begin: whole or not at all, with the account as it is, and not without end. Also a refresh that fails. */
 import t from "tap";
+import { errors } from "../../src/errors.ts";
 import { randomId } from "../../src/random.ts";
 import { mostSessions } from "../../src/sessions/ending.ts";
 import type { Store } from "../../src/store/store.ts";
-import { form, type TestApp, testApp } from "../support/app.ts";
+import { aDevice, form, type TestApp, testApp } from "../support/app.ts";
 import {
 	beginRow,
 	beginSession,
@@ -92,6 +93,29 @@ onEachStore((kind) => {
 			await sessions.endAll(ada);
 			t.strictSame(await sessions.list(ada), []);
 		});
+
+		await t.test("none begins with another hash than the account has, or without one", async (t) => {
+			const { password } = (await users.findCredentials({ id: ada })) ?? {};
+			for (const hash of [`${password?.hash}x`, "", null, undefined])
+				t.equal(await sessions.begin(ada, aDevice, hash as string), undefined);
+			t.strictSame(await sessions.list(ada), []);
+		});
+
+		await t.test(
+			"where too many cannot be ended the login is good all the same, and the next one ends them",
+			async (t) => {
+				const now = await store.now();
+				await fill(store, ada, mostSessions, (index) => now - 4000 + index, now + 5000);
+				const { announce } = store;
+				store.announce = () => Promise.reject(new errors.STORE_UNAVAILABLE());
+				t.equal((await house.login("ada")).statusCode, 200);
+				store.announce = announce;
+				t.equal((await sessions.list(ada)).length, mostSessions + 1);
+				t.equal((await house.login("ada")).statusCode, 200);
+				t.equal((await sessions.list(ada)).length, mostSessions);
+				await sessions.endAll(ada);
+			},
+		);
 
 		await t.test("a refresh that fails spends nothing: the same token is good when the reason is gone", async (t) => {
 			const { id, refresh } = await beginSession(house, ada);

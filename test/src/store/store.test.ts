@@ -189,6 +189,12 @@ onEachStore((kind, open) => {
 			{ message: "undo" },
 		);
 		t.same(await versionsOf(store), { accounts: 10, keys: 0, revocations: 0 });
+		await t.rejects(
+			store.db.transaction().execute((transaction) => store.announce(transaction, "keys")),
+			{ message: /needs a transaction of store.transaction/ },
+			"of a transaction of another kind nobody would be told",
+		);
+		t.same(await versionsOf(store), { accounts: 10, keys: 0, revocations: 0 });
 	});
 
 	t.test(`${kind}: versions commit in order: a second writer waits for the first`, async (t) => {
