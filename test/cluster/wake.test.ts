@@ -13,8 +13,9 @@ import { full, progress, rounds } from "./support/rounds.ts";
 const boundMs = 1000;
 const listens = "query = 'listen gatehouse_changes'";
 
+/** So large a share of the values is this or less: of a hundred, 0.99 is the second largest. */
 const at = (values: readonly number[], share: number): number =>
-	[...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? Number.NaN;
+	[...values].sort((a, b) => a - b)[Math.ceil(values.length * share) - 1] ?? Number.NaN;
 const spread = (values: readonly number[]): string =>
 	[0.5, 0.99, 1].map((share) => `${at(values, share).toFixed(0)} ms`).join(", ");
 
@@ -57,7 +58,8 @@ t.test("V02: with notifications it takes 50 ms at most in 99 of 100", async (t) 
 	const database = await startDatabase(t);
 	const replicas = await startReplicas(t, database.url);
 	await until("all listen", () => replicas.every((replica) => arrivals(replica) === 1));
-	const took = await measureRevocations(clientOf(t), replicas, rounds(500), { idleMs: 300 });
+	// Fewer would have no hundredth.
+	const took = await measureRevocations(clientOf(t), replicas, Math.max(100, rounds(500)), { idleMs: 300 });
 	progress(`with notifications, ${took.length} rounds: p50, p99, max ${spread(took)}`);
 	t.ok(at(took, 0.99) <= 50, `p50, p99, max: ${spread(took)}`);
 	t.ok(at(took, 1) <= boundMs);
