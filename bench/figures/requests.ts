@@ -39,7 +39,7 @@ const oneToken: Figure = {
 		const results = await overStarts(rounds, async (share) => {
 			const { server, file } = await house(1);
 			const tokens = { one: readFileSync(file, "utf8") };
-			const sides = { open: { server, path: "/open", tokens }, protected: { server, path: "/protected", tokens } };
+			const sides = { open: { server, path: "/protectee", tokens }, protected: { server, path: "/protected", tokens } };
 			const measured = await repeat(share, () => takeTurns(sides), tick);
 			await server.stop();
 			return measured;
@@ -61,7 +61,7 @@ const manyTokens: Figure = {
 			// Every one is known before a round counts: a round may be too short to send them all.
 			await server.ask("presentTokens", { file });
 			const tokens = { file };
-			const sides = { open: { server, path: "/open", tokens }, protected: { server, path: "/protected", tokens } };
+			const sides = { open: { server, path: "/protectee", tokens }, protected: { server, path: "/protected", tokens } };
 			const measured = await repeat(share, () => takeTurns(sides), tick);
 			await server.stop();
 			return measured;
@@ -76,7 +76,7 @@ const manyTokens: Figure = {
 async function weigh(count: number, tick: () => void): Promise<number> {
 	const { server, file } = await house(count);
 	// The routes are warm before the heap is weighed, then every token is seen for the first time.
-	await repeat(1, () => takeTurns({ open: { server, path: "/open", tokens: { file } } }), tick);
+	await repeat(1, () => takeTurns({ open: { server, path: "/protectee", tokens: { file } } }), tick);
 	const before = await server.ask<number>("heapBytes");
 	await server.ask("presentTokens", { file });
 	const bytes = ((await server.ask<number>("heapBytes")) - before) / count;
@@ -120,7 +120,7 @@ const againstBare: Figure = {
 			const tokens = { one: readFileSync(file, "utf8") };
 			const sides = {
 				bare: { server: bare, path: "/protected", tokens },
-				open: { server, path: "/open", tokens },
+				open: { server, path: "/protectee", tokens },
 				protected: { server, path: "/protected", tokens },
 			};
 			const measured = await repeat(share, () => takeTurns(sides), tick);

@@ -1,5 +1,5 @@
 /**
- * Gatehouse as it is, with two more routes: `/open` has all of `/protected` but the authentication,
+ * Gatehouse as it is, with two more routes: `/protectee` has all of `/protected` but the authentication,
  * `/open-verify` adds to that one raw `crypto.verify`.
  */
 import { createPublicKey, verify } from "node:crypto";
@@ -20,7 +20,8 @@ const app = await buildApp(services);
 const user = await services.users.getByName(username);
 
 const schema = { response: { 200: Type.Object({ message: Type.String() }, { additionalProperties: false }) } };
-app.get("/open", {
+// As far down the router's tree as `/protected`: a shorter path costs less, and that is not the authentication's doing.
+app.get("/protectee", {
 	config: { access: "public" },
 	schema,
 	// The same hooks, but no authentication.
