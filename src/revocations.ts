@@ -107,7 +107,8 @@ export function createRevocations({ store }: { store: Store }) {
 				.selectFrom("users")
 				.select("id")
 				.where((row) => row("disabled_at", ">=", row(store.nowExpression(), "-", seconds)))
-				.union((row) =>
+				// Not `union`: SQLite would go through all accounts in the order of their ids, to find what comes twice.
+				.unionAll((row) =>
 					row
 						.selectFrom("deleted_users")
 						.select("id")

@@ -240,5 +240,19 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 					.execute();
 			},
 		},
+
+		// Each start and each change of an account asks these: they must not look at every account there is.
+		"0008-accounts-by-state": {
+			async up(db: Kysely<Schema>) {
+				await db.schema
+					.createIndex("users_by_disabling")
+					.on("users")
+					.column("disabled_at")
+					.where("disabled_at", "is not", null)
+					.execute();
+				await db.schema.createIndex("deleted_users_by_time").on("deleted_users").column("deleted_at").execute();
+				await db.schema.createIndex("user_roles_by_role").on("user_roles").column("role").execute();
+			},
+		},
 	};
 }
