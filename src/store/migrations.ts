@@ -18,6 +18,8 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 	const strict = <T extends string, C extends string>(table: CreateTableBuilder<T, C>) =>
 		kind === "sqlite" ? table.modifyEnd(sql`strict`) : table;
 
+	const index = (db: Kysely<Schema>, text: string, kind = "") => sql.raw(`create ${kind} index ${text}`).execute(db);
+
 	return {
 		"0001-accounts-and-keys": {
 			async up(db: Kysely<Schema>) {
@@ -71,13 +73,7 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 				).execute();
 
 				// Two replicas that start on an empty store both try to add the first key: one must lose.
-				await db.schema
-					.createIndex("signing_keys_one_active")
-					.unique()
-					.on("signing_keys")
-					.column("state")
-					.where("state", "=", "active")
-					.execute();
+				await index(db, "signing_keys_one_active on signing_keys (state) where state = 'active'", "unique");
 
 				await strict(
 					db.schema
@@ -124,8 +120,8 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 						.addColumn("absolute_expires_at", integer, (column) => column.notNull())
 						.addColumn("access_until", integer, (column) => column.notNull()),
 				).execute();
-				await db.schema.createIndex("sessions_by_user").on("sessions").column("user_id").execute();
-				await db.schema.createIndex("sessions_by_end").on("sessions").column("expires_at").execute();
+				await index(db, "sessions_by_user on sessions (user_id)");
+				await index(db, "sessions_by_end on sessions (expires_at)");
 
 				await strict(
 					db.schema
@@ -134,8 +130,8 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 						.addColumn("ends_at", integer, (column) => column.notNull())
 						.addColumn("seq", integer, (column) => column.notNull()),
 				).execute();
-				await db.schema.createIndex("revocations_by_seq").on("revocations").columns(["seq", "id"]).execute();
-				await db.schema.createIndex("revocations_by_end").on("revocations").column("ends_at").execute();
+				await index(db, "revocations_by_seq on revocations (seq, id)");
+				await index(db, "revocations_by_end on revocations (ends_at)");
 
 				await db.insertInto("changes").values({ topic: "revocations", version: 0 }).execute();
 				await db.insertInto("role_permissions").values({ role: "admin", permission: "tokens:introspect" }).execute();
@@ -181,7 +177,7 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 						.addColumn("retry_at", integer, (column) => column.notNull())
 						.addColumn("marks", integer, (column) => column.notNull()),
 				).execute();
-				await db.schema.createIndex("login_tries_by_end").on("login_tries").column("forgotten_at").execute();
+				await index(db, "login_tries_by_end on login_tries (forgotten_at)");
 			},
 		},
 
@@ -232,26 +228,17 @@ export function createMigrations(kind: StoreKind): Record<string, Migration> {
 						.addColumn("request_id", "text")
 						.addColumn("details", "text", (column) => column.notNull()),
 				).execute();
-				await db.schema.createIndex("security_events_by_time").on("security_events").columns(["at", "id"]).execute();
-				await db.schema
-					.createIndex("security_events_by_user")
-					.on("security_events")
-					.columns(["user_id", "at", "id"])
-					.execute();
+				await index(db, "security_events_by_time on security_events (at, id)");
+				await index(db, "security_events_by_user on security_events (user_id, at, id)");
 			},
 		},
 
-		// Each start and each change of an account asks these: they must not look at every account there is.
+		// What each start and each change of an account asks: it must not look at every account there is.
 		"0008-accounts-by-state": {
 			async up(db: Kysely<Schema>) {
-				await db.schema
-					.createIndex("users_by_disabling")
-					.on("users")
-					.column("disabled_at")
-					.where("disabled_at", "is not", null)
-					.execute();
-				await db.schema.createIndex("deleted_users_by_time").on("deleted_users").column("deleted_at").execute();
-				await db.schema.createIndex("user_roles_by_role").on("user_roles").column("role").execute();
+				await index(db, "users_by_disabling on users (disabled_at) where disabled_at is not null");
+				await index(db, "deleted_users_by_time on deleted_users (deleted_at)");
+				await index(db, "user_roles_by_role on user_roles (role)");
 			},
 		},
 	};
