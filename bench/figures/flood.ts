@@ -28,10 +28,11 @@ export interface FloodResult {
 	callerCpuSeconds: number;
 }
 
-const post = (name: string) => {
-	const body = new URLSearchParams({ username: name, password }).toString();
+/** The bytes of a login; `header` is one more line, with its end. */
+export const loginRequest = (username: string, given = password, header = ""): string => {
+	const body = new URLSearchParams({ username, password: given }).toString();
 	const head = "POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded";
-	return `${head}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+	return `${head}\r\n${header}Content-Length: ${body.length}\r\n\r\n${body}`;
 };
 
 const get = (token: string) => `GET /protected HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`;
@@ -57,7 +58,7 @@ export async function floodOnce(
 	const raw = () => server.ask<number>("rawHashesPerSecond", { stored, password, seconds: rawSeconds });
 	const token = (await logIn(server)) ?? "";
 	const probes: Stream = { perSecond: probesPerSecond, requests: [get(token)] };
-	const logins: Stream = { perSecond: loginsPerSecond, requests: users.map(post) };
+	const logins: Stream = { perSecond: loginsPerSecond, requests: users.map((name) => loginRequest(name)) };
 	const call = async (streams: Stream[], forSeconds: number): Promise<Report> => {
 		const parts = streams.map((stream) => ({ ...stream, perSecond: stream.perSecond / servers.length }));
 		const reports = await Promise.all(

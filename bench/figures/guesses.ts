@@ -3,6 +3,7 @@ import type { Answer } from "../caller.ts";
 import { startCaller } from "../caller-process.ts";
 import { type Figure, quantile } from "../measure.ts";
 import { gatehouseEnvironment, password, startServer, temporaryFolder } from "../processes.ts";
+import { loginRequest } from "./flood.ts";
 
 const guessesPerSecond = 300;
 const ownerPerSecond = 2;
@@ -17,12 +18,6 @@ interface Hashing {
 	meanSeconds: number;
 }
 
-const post = (given: string, header = "") => {
-	const body = new URLSearchParams({ username: owner, password: given }).toString();
-	const head = `POST /login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n${header}`;
-	return `${head}Content-Length: ${body.length}\r\n\r\n${body}`;
-};
-
 export const guesses: Figure = {
 	name: "guesses",
 	rounds: 1,
@@ -36,8 +31,8 @@ export const guesses: Figure = {
 			body: new URLSearchParams({ username: owner, password }),
 		});
 		const { device_token: device } = (await first.json()) as { device_token: string };
-		const wrong = Array.from({ length: 100 }, (_, index) => post(`a wrong password ${index}`));
-		const right = [post(password, `X-Device-Token: ${device}\r\n`)];
+		const wrong = Array.from({ length: 100 }, (_, index) => loginRequest(owner, `a wrong password ${index}`));
+		const right = [loginRequest(owner, password, `X-Device-Token: ${device}\r\n`)];
 		const call = async (forSeconds: number, logins: number) => {
 			const { answers } = await caller.call({
 				port: Number(new URL(server.url).port),

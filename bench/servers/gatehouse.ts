@@ -12,6 +12,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { createLog } from "../../src/log.ts";
 import { openServices } from "../../src/services.ts";
 import { username } from "../processes.ts";
+import { beginSession } from "./begin-session.ts";
 import { answerQuestions } from "./questions.ts";
 
 const { config } = loadConfig(process.env);
@@ -52,9 +53,7 @@ answerQuestions(url, {
 	 * hot objects, and everything costs more from then on.
 	 */
 	async writeTokens({ file, count }: { file: string; count: number }) {
-		const { hash = "" } = (await services.users.findCredentials({ id: user.id }))?.password ?? {};
-		const session = await services.sessions.begin(user.id, { userAgent: "bench", address: "127.0.0.1" }, hash);
-		if (!session) throw new Error("no session");
+		const session = await beginSession(services, user.id);
 		const newToken = () => app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
 		const tokens = await Promise.all(Array.from({ length: count }, newToken));
 		writeFileSync(file, tokens.join("\n"));

@@ -12,6 +12,7 @@ import { loadConfig } from "../../src/config/config.ts";
 import { createLog } from "../../src/log.ts";
 import { openServices } from "../../src/services.ts";
 import { concurrency, username } from "../processes.ts";
+import { beginSession } from "./begin-session.ts";
 import { answerQuestions } from "./questions.ts";
 
 const { config } = loadConfig(process.env);
@@ -179,9 +180,7 @@ answerQuestions(urlOf(app), {
 	/** An access token that is not revoked. */
 	async accessToken() {
 		const user = await services.users.getByName(username);
-		const { hash = "" } = (await services.users.findCredentials({ id: userId }))?.password ?? {};
-		const session = await services.sessions.begin(userId, { userAgent: "bench", address: "127.0.0.1" }, hash);
-		if (!session) throw new Error("no session");
+		const session = await beginSession(services, userId);
 		return app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
 	},
 

@@ -17,8 +17,6 @@ interface Sample {
 	value: number;
 }
 
-export type Metrics = ReturnType<typeof createMetrics>;
-
 /** Builds the answer. Before `follow` it knows the process and nothing else: the services are not open yet. */
 export function createMetrics() {
 	const registry = new Registry();

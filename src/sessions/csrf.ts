@@ -4,8 +4,6 @@
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 
-export type Csrf = ReturnType<typeof createCsrf>;
-
 /**
  * Builds the rule.
  *

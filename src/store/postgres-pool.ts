@@ -26,8 +26,6 @@ const int8 = 20;
 export const sizeFor = (serverConnections: number): number =>
 	Math.max(connectionsAtFirst, Math.min(mostConnections, Math.floor(serverConnections * shareOfServer)));
 
-export type PostgresPools = ReturnType<typeof createPostgresPools>;
-
 /**
  * Builds pools for the database that `databaseUrl` names. Nothing is connected yet.
  *

@@ -3,8 +3,6 @@
  * right: so of many right ones at once some meet a limit that is none. Those wait here until the others have ended.
  */
 
-export type UnderWay = ReturnType<typeof createUnderWay>;
-
 /** Builds the register; it lives in memory, and holds nothing once all tries have ended. */
 export function createUnderWay() {
 	const open = new Map<string, Set<Promise<void>>>();
