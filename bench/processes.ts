@@ -69,10 +69,15 @@ export async function stop(child: ChildProcess): Promise<void> {
 	await ended;
 }
 
+const folders: string[] = [];
+process.once("exit", () => {
+	for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
 /** A folder that is gone when the benchmark ends. */
 export function temporaryFolder(): string {
 	const folder = mkdtempSync(join(tmpdir(), "gatehouse-bench-"));
-	process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+	folders.push(folder);
 	return folder;
 }
 

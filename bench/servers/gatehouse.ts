@@ -21,27 +21,31 @@ const app = await buildApp(services);
 const user = await services.users.getByName(username);
 
 const schema = { response: { 200: Type.Object({ message: Type.String() }, { additionalProperties: false }) } };
-// As far down the router's tree as `/protected`: a shorter path costs less, and that is not the authentication's doing.
-app.get("/protectee", {
-	config: { access: "public" },
-	schema,
-	// The same hooks, but no authentication.
-	preHandler: (_request, _reply, done) => done(),
-	handler: async () => ({ message: `Protected route for user: ${user.id}` }),
-});
+const nothing = (_request: unknown, _reply: unknown, done: () => void) => done();
 
 /** Signatures of the tokens that were written last, ready to be checked by node:crypto alone. */
 let prepared: { input: Buffer; signature: Buffer }[] = [];
 const key = { key: createPublicKey(services.keys.signing().publicPem), dsaEncoding: "ieee-p1363" as const };
-app.get("/open-verify", {
-	config: { access: "public" },
-	schema,
-	preHandler: (_request, _reply, done) => done(),
-	handler: async () => {
-		const next = prepared.pop();
-		if (!next || !verify("sha256", next.input, key, next.signature)) throw new Error("A good signature was refused");
-		return { message: `Protected route for user: ${user.id}` };
-	},
+
+// In a context of their own, as the routes of every file are; and as far down the router's tree as `/protected`.
+await app.register(async (routes) => {
+	routes.get("/protectee", {
+		config: { access: "public" },
+		schema,
+		// The same hooks, but no authentication.
+		preHandler: nothing,
+		handler: async () => ({ message: `Protected route for user: ${user.id}` }),
+	});
+	routes.get("/open-verify", {
+		config: { access: "public" },
+		schema,
+		preHandler: nothing,
+		handler: async () => {
+			const next = prepared.pop();
+			if (!next || !verify("sha256", next.input, key, next.signature)) throw new Error("A good signature was refused");
+			return { message: `Protected route for user: ${user.id}` };
+		},
+	});
 });
 await app.listen({ host: config.host, port: config.port });
 
