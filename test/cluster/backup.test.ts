@@ -5,11 +5,11 @@ import { join } from "node:path";
 import pg from "pg";
 import t, { type Test } from "tap";
 import { clientOf, run, type Settings, startServer } from "../support/process.ts";
+import { progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
 import { databaseFolder, databaseUser, startDatabase } from "./support/database.ts";
 import { createClient, failures, startLoad, summary } from "./support/load.ts";
 import { addUsers, commonSettings } from "./support/replicas.ts";
-import { progress } from "./support/rounds.ts";
 
 /** Loads a service, revokes a session, copies the store, and looks at what a service on the copy knows. */
 async function backUp(

@@ -1,9 +1,9 @@
 /** Housekeeping of three replicas on one database. */
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { full, progress } from "../support/rounds.ts";
 import { startDatabase } from "./support/database.ts";
 import { command, startReplicas } from "./support/replicas.ts";
-import { full, progress } from "./support/rounds.ts";
 
 t.test("Z29: three replicas do each chore of the store once in its time", async (t) => {
 	const database = await startDatabase(t);

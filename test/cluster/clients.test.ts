@@ -3,13 +3,13 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { rootAccount, type TokenPair } from "../support/process.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { untilLogin } from "./support/outage.ts";
 import { needs } from "./support/packages.ts";
 import { addUsers, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 
 const password = rootAccount.BOOTSTRAP_PASSWORD;
 

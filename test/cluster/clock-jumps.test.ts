@@ -3,8 +3,8 @@ import { existsSync, globSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import type { TokenPair } from "../support/process.ts";
+import { progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
-import { progress } from "./support/rounds.ts";
 import { startUnder } from "./support/single.ts";
 
 const library = globSync("/usr/lib/*/faketime/libfaketime.so.1").find((file) => existsSync(file));

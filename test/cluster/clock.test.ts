@@ -2,12 +2,12 @@
 import { globSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { full, progress } from "../support/rounds.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient, failures, startLoad, summary } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
 import { addUsers, startReplicas } from "./support/replicas.ts";
-import { full, progress } from "./support/rounds.ts";
 
 /** The environment of a process whose clock is off by so many seconds; what it measures with is not. */
 const clockOff = (seconds: number) => ({

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
-import { progress } from "./support/rounds.ts";
 import { startUnder } from "./support/single.ts";
 
 /** Makes a store with so many accounts and sessions, and measures how long a start and its first login take. */

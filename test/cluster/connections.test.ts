@@ -3,11 +3,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import t, { type Test } from "tap";
 import { rootAccount, type TokenPair } from "../support/process.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { broke, createClient, failures, quantile, startLoad, summary } from "./support/load.ts";
 import { until, untilLogin } from "./support/outage.ts";
 import { addUsers, commonSettings, createReplica, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 
 /** Connections that somebody else holds, until they are let go. */
 async function hold(t: Test, { url }: Database, count: number, statement?: string) {

@@ -1,6 +1,7 @@
 /** PostgreSQL is frozen, or the network to it swallows everything: connections stay open, and nothing answers. */
 import { readdirSync, readFileSync } from "node:fs";
 import t from "tap";
+import { full, progress } from "../support/rounds.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
@@ -8,7 +9,6 @@ import { keepsItsPromises, untilLogin, watch } from "./support/outage.ts";
 import { needs } from "./support/packages.ts";
 import { openProxy } from "./support/proxy.ts";
 import { type Replica, startReplicas } from "./support/replicas.ts";
-import { full, progress } from "./support/rounds.ts";
 
 const seconds = full ? 60 : 15;
 

@@ -1,12 +1,12 @@
 /** PostgreSQL is stopped under load: what needs it is refused at once, everything else goes on, and it comes back alone. */
 import t from "tap";
+import { full, progress } from "../support/rounds.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient, failures, startLoad, summary } from "./support/load.ts";
 import { keepsItsPromises, until, untilLogin, watch } from "./support/outage.ts";
 import { needs } from "./support/packages.ts";
 import { addUsers, startReplicas } from "./support/replicas.ts";
-import { full, progress } from "./support/rounds.ts";
 
 const seconds = full ? 60 : 15;
 

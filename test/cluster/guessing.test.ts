@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import t, { type Test } from "tap";
 import { goodPassword } from "../support/app.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 
 /** Three replicas, one account, and a way to log in at any of them from any address. */
 async function cluster(t: Test) {

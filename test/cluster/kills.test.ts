@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { freePort } from "../support/free-port.ts";
 import { rootAccount, run, type Settings, startServer } from "../support/process.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
@@ -13,7 +14,6 @@ import { failures, startLoad, summary } from "./support/load.ts";
 import { untilLogin } from "./support/outage.ts";
 import { needs } from "./support/packages.ts";
 import { addUsers, commonSettings, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 
 const writers = 6;
 /** Longer than a revocation takes to reach every replica. */

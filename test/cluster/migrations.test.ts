@@ -6,11 +6,11 @@ import { createMigrations } from "../../src/store/migrations.ts";
 import { openStore } from "../../src/store/store.ts";
 import { freePort } from "../support/free-port.ts";
 import { clientOf, start, startServer, type TokenPair } from "../support/process.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { needsHistory, unpackOldVersion } from "./support/old-version.ts";
 import { addUsers, command, commonSettings, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 import { connectTo, queryAt } from "./support/sql.ts";
 
 const all = Object.keys(createMigrations("postgres"));

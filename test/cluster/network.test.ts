@@ -1,11 +1,11 @@
 /** The network to PostgreSQL is slow and breaks connections: answers stay bounded, and nothing happens twice. */
 import t from "tap";
 import { rootAccount, type TokenPair } from "../support/process.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient, quantile } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
 import { addUsers, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 
 /** 100 ms there and back. */
 const delayMs = 50;

@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { project } from "../support/process.ts";
+import { progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
-import { progress } from "./support/rounds.ts";
 import { startUnder } from "./support/single.ts";
 
 const { engines } = JSON.parse(readFileSync(join(project, "package.json"), "utf8")) as { engines: { node: string } };

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 import { rootAccount, start } from "../support/process.ts";
+import { full, progress } from "../support/rounds.ts";
 import { broke, createClient } from "./support/load.ts";
-import { full, progress } from "./support/rounds.ts";
 import { limitMemory, needsRoot, soon, startUnder } from "./support/single.ts";
 
 const fields = { username: rootAccount.BOOTSTRAP_USERNAME, password: rootAccount.BOOTSTRAP_PASSWORD };

@@ -5,12 +5,12 @@ import t, { type Test } from "tap";
 import { systemClock } from "../../src/clock.ts";
 import { openStore } from "../../src/store/store.ts";
 import { launchServer } from "../support/process.ts";
+import { rounds } from "../support/rounds.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
 import { startPgBouncer } from "./support/pgbouncer.ts";
 import { addUsers, command, commonSettings, startReplicas } from "./support/replicas.ts";
-import { rounds } from "./support/rounds.ts";
 import { connectTo, queryAt } from "./support/sql.ts";
 
 const limits = `alter role gatehouse set statement_timeout = '2s';

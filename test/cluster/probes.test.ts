@@ -1,10 +1,10 @@
 /** Probes ask nobody: a thousand a second cost the store nothing, and an outage does not make them flap. */
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { full, progress } from "../support/rounds.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { startReplicas } from "./support/replicas.ts";
-import { full, progress } from "./support/rounds.ts";
 
 const perSecond = 1000;
 const seconds = full ? 30 : 5;

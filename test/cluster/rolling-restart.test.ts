@@ -1,11 +1,11 @@
 /** Rolling restarts behind HAProxy: nobody notices. */
 import t from "tap";
+import { progress, rounds } from "../support/rounds.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
 import { failures, startLoad, summary } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
 import { addUsers, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 
 t.test(
 	"Z01, fault 3: three replicas are restarted one by one under 200 mixed requests a second, and no request fails",

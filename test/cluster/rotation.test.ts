@@ -7,11 +7,11 @@ import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from "jose";
 import t, { type Test } from "tap";
 import type { Settings } from "../support/process.ts";
 import { kidOf } from "../support/rings.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
 import { addUsers, command, type Replica, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 
 /** What the key set allows, and what a key waits: 300, 30 for the clocks, 5 in which every replica hears of it. */
 const maxAgeSeconds = 300;

@@ -2,9 +2,9 @@
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
+import { full, progress } from "../support/rounds.ts";
 import { createClient } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
-import { full, progress } from "./support/rounds.ts";
 import { type Single, soon, startUnder } from "./support/single.ts";
 
 /** Opens so many connections, each of which sends these bytes and no more. */

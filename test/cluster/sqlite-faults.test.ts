@@ -7,10 +7,10 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import type { TokenPair } from "../support/process.ts";
+import { full, progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
 import { createClient } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
-import { full, progress } from "./support/rounds.ts";
 import { needsRoot, type Single, soon, startUnder } from "./support/single.ts";
 
 /** Everything that goes on without a write. */

@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import type { TokenPair } from "../support/process.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { copyOf } from "./support/copy.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { createClient, type Sample, startLoad, summary } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
 import { addUsers, commonSettings, createReplica, startReplicas } from "./support/replicas.ts";
-import { progress, rounds } from "./support/rounds.ts";
 import { connectTo, queryAt } from "./support/sql.ts";
 
 type Client = ReturnType<typeof createClient>;

@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import t, { type Test } from "tap";
+import { full, progress, rounds } from "../support/rounds.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
 import { command, type Replica, startReplicas } from "./support/replicas.ts";
 import { measureRevocations, revocationMs } from "./support/revocation.ts";
-import { full, progress, rounds } from "./support/rounds.ts";
 
 /** The promised bound on every replica that reaches the store. */
 const boundMs = 1000;

@@ -1,6 +1,7 @@
 /** Ends of sessions that race with their refreshes and with new logins. */
 import t from "tap";
 import { type TestApp, testApp } from "../support/app.ts";
+import { rounds } from "../support/rounds.ts";
 import {
 	beginSession,
 	claimsOf,
@@ -10,7 +11,6 @@ import {
 	pairOf,
 	post,
 	refreshWith,
-	rounds,
 } from "../support/sessions.ts";
 import { onEachStore, openStoreLocation } from "../support/stores.ts";
 

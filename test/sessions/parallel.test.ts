@@ -5,7 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { LightMyRequestResponse } from "fastify";
 import t from "tap";
 import { form, type TestApp, testApp } from "../support/app.ts";
-import { beginSession, pairOf, refreshWith, rotate, rounds } from "../support/sessions.ts";
+import { rounds } from "../support/rounds.ts";
+import { beginSession, pairOf, refreshWith, rotate } from "../support/sessions.ts";
 import { listen, until } from "../support/sockets.ts";
 import { onEachStore, openStoreLocation } from "../support/stores.ts";
 

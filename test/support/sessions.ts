@@ -9,9 +9,6 @@ import type { Store } from "../../src/store/store.ts";
 import { aDevice, form, type TestApp } from "./app.ts";
 import type { StoreLocation } from "./stores.ts";
 
-/** How often a race is tried: all of the row's rounds with ROUNDS=full, a tenth otherwise. */
-export const rounds = (full: number): number => (process.env.ROUNDS === "full" ? full : Math.ceil(full / 10));
-
 /** The tokens of one session. */
 export interface Pair {
 	access: string;

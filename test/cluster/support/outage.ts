@@ -2,8 +2,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import { rootAccount, type TokenPair } from "../../support/process.ts";
+import { progress } from "../../support/rounds.ts";
 import { broke, createClient, quantile } from "./load.ts";
-import { progress } from "./rounds.ts";
 
 /** A write, or anything that needs the store, is answered within this. */
 const refusalMs = 2000;
