@@ -54,8 +54,8 @@ export default async function revoke(app: App) {
 			const principal = await app.verifyAccessToken(text);
 			if (principal.id !== request.principal.id) return;
 			await revocations.revokeToken(principal);
-			const { id: user, sessionId: session, tokenId } = principal;
-			securityEvents.record({ event: "token_revoked", user, session, tokenId }, request);
+			const { id: user, sessionId: session, tokenId: jti } = principal;
+			securityEvents.record({ event: "token_revoked", user, session, jti }, request);
 		} catch (error) {
 			// A token that is not good, or was revoked before, needs no revoking (RFC 7009 section 2.2): that would take a
 			// lock that others wait for, and every replica would hear of it.

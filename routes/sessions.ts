@@ -5,6 +5,7 @@ import type { App } from "../src/app.ts";
 import { seeOther, wantsPage } from "../src/pages/page.ts";
 import { actionRefusal } from "../src/pages/refusals.ts";
 import { csrfField, formOrJson, optionalBody, refusals, sentOn } from "../src/schemas.ts";
+import { shownSession } from "../src/sessions/sessions.ts";
 
 const SessionAnswer = Type.Object(
 	{
@@ -39,13 +40,8 @@ export default async function sessionsRoute(app: App) {
 			const own = await sessions.list(principal.id);
 			return {
 				sessions: own.map((session) => ({
-					id: session.id,
+					...shownSession(session),
 					current: session.id === principal.sessionId,
-					device: session.userAgent,
-					address: session.address,
-					created_at: session.createdAt,
-					last_used_at: session.refreshedAt,
-					expires_at: session.expiresAt,
 				})),
 			};
 		},

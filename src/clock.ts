@@ -10,3 +10,5 @@ export interface Clock {
 
 /** The clock of this machine. */
 export const systemClock: Clock = { now: () => Math.floor(Date.now() / 1000) };
+
+export const daySeconds = 86_400;

@@ -14,5 +14,8 @@ export function randomId(): string {
 	return id.startsWith("-") ? randomId() : id;
 }
 
+/** Whether a text is what `randomId` makes. */
+export const isId = (text: string): boolean => /^[\w-]{22}$/.test(text);
+
 /** A new secret of 256 random bits in 43 characters (base64url). */
 export const randomSecret = (): string => randomBytes(32).toString("base64url");

@@ -2,13 +2,23 @@
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { type Config, ConfigError, loadConfig, settings, shown } from "../config/config.ts";
-import { bringUpToDate, openAccounts, openRing } from "../services.ts";
+import { bringUpToDate, openAccounts } from "../services.ts";
 import { storeExists } from "../store/store.ts";
 import { printEvents } from "./events.ts";
 import { keyCommands } from "./keys.ts";
 import { revokeIssuedBefore } from "./revoke.ts";
 import { userCommands } from "./users.ts";
-import { type Accounts, type Answer, none, only, table, UsageError } from "./words.ts";
+import {
+	type Accounts,
+	type Answer,
+	type Call,
+	type Command,
+	type Context,
+	checkWords,
+	options,
+	table,
+	UsageError,
+} from "./words.ts";
 
 const usage = `gatehouse COMMAND [--json]
 
@@ -31,10 +41,11 @@ const usage = `gatehouse COMMAND [--json]
   events [--user NAME] [--since TIME]        security events, the oldest first; of the last day, where no time is given;
                                              a deleted account by its id
   revoke --issued-before TIME                refuse every access and device token issued, and end every session begun,
-                                             before then: now, epoch seconds, or 2026-11-23T18:30:00Z
+                                             before then
   backup FILE                                copy the live SQLite database to a new file
   config                                     every setting, its value and where it comes from
 
+TIME is epoch seconds or 2026-11-23T18:30:00Z; after --since it may be a date, after --issued-before it may be now.
 With --json the answer is one JSON document on standard output; of events, one for each line.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage or settings.
 `;
@@ -69,97 +80,60 @@ function endUnheard({ code, message }: NodeJS.ErrnoException): void {
 	process.exit(1);
 }
 
-/** Does what the words say. What is too long to be held as one answer is printed as it comes. */
-async function dispatch(argv: readonly string[], print: (line: Answer) => Promise<void>): Promise<Answer | undefined> {
+/** Each command that opens the store, by its name. */
+const commands: Record<string, Command> = {
+	migrate: { makesStore: true, anyVersion: true, run: migrate },
+	backup: { words: ["FILE"], anyVersion: true, run: backup },
+	events: { options: ["user", "since"], run: printEvents },
+	revoke: {
+		options: ["issued-before"],
+		run: (accounts, { options }) => revokeIssuedBefore(accounts, options["issued-before"]),
+	},
+	...userCommands,
+	...keyCommands,
+};
+
+/** Does what the words say. */
+async function dispatch(argv: readonly string[], print: Context["print"]): Promise<Answer | undefined> {
 	const { values, positionals } = parseArgs({
 		args: [...argv],
 		allowPositionals: true,
-		options: {
-			json: { type: "boolean" },
-			help: { type: "boolean", short: "h" },
-			role: { type: "string", multiple: true },
-			user: { type: "string" },
-			since: { type: "string" },
-			"password-stdin": { type: "boolean" },
-			now: { type: "boolean" },
-			"issued-before": { type: "string" },
-		},
+		options: { json: { type: "boolean" }, help: { type: "boolean", short: "h" }, ...options },
 	});
-	const [command, ...words] = positionals;
-	if (values.help || command === "help") return { text: usage.trimEnd(), json: { usage } };
-	const call = {
-		words,
-		roles: values.role ?? [],
-		user: values.user,
-		since: values.since,
-		passwordFromStdin: values["password-stdin"] === true,
-		now: values.now === true,
-	};
-	// An option that a command would not read must not look as if it had been obeyed.
-	if (values.role && words[0] !== "add") throw new UsageError("--role goes with user add; user roles takes bare names");
-	if (values["password-stdin"] && words[0] !== "add" && words[0] !== "password")
-		throw new UsageError("--password-stdin goes with user add and user password");
-	if (values.now && (words[0] !== "roles" || words.length < 3))
-		throw new UsageError("--now goes with user roles and the roles to give");
-	if ((values.user !== undefined || values.since !== undefined) && command !== "events")
-		throw new UsageError("--user and --since go with events");
-	if (values["issued-before"] !== undefined && command !== "revoke")
-		throw new UsageError("--issued-before goes with revoke");
-	if (command === "serve") throw new UsageError("serve takes nothing more");
-	if (command === "config" || command === "migrate") none(words);
-	if (command === "config") return showConfig();
-	if (command === "migrate") return withAccounts("new or old", migrate);
-	if (command === "backup") return withAccounts("old", ({ store }) => backup(store, only(words, "FILE")));
-	if (command === "events")
-		return withAccounts("old", async (accounts, config) => {
-			await bringUpToDate(config, accounts.store);
-			await printEvents(accounts, call, print);
-			return undefined;
-		});
-	if (command === "revoke") {
-		const text = values["issued-before"];
-		none(words);
-		if (text === undefined) throw new UsageError("revoke needs --issued-before TIME");
-		return withAccounts("old", async (accounts, config) => {
-			await bringUpToDate(config, accounts.store);
-			return revokeIssuedBefore(accounts, text);
-		});
-	}
-	if (command === "user") {
-		const [verb = "", ...rest] = words;
-		const run = Object.hasOwn(userCommands, verb) ? userCommands[verb] : undefined;
-		if (!run) throw new UsageError(`user ${verb} is not a command`);
-		if (verb !== "list" && rest.length === 0) throw new UsageError("NAME is missing");
-		return withAccounts(verb === "add" ? "new or old" : "old", async (accounts, config) => {
-			await bringUpToDate(config, accounts.store);
-			return run(accounts, { ...call, words: rest });
-		});
-	}
-	if (command === "key") {
-		const [verb = "", ...rest] = words;
-		const run = Object.hasOwn(keyCommands, verb) ? keyCommands[verb] : undefined;
-		if (!run) throw new UsageError(`key ${verb} is not a command`);
-		if (verb === "revoke") only(rest, "KID");
-		else none(rest);
-		return withAccounts("old", async ({ store, securityEvents }, config) => {
-			await bringUpToDate(config, store);
-			return run(openRing(config, store).rotation, rest, securityEvents);
-		});
-	}
-	throw new UsageError(`${command ?? "nothing"} is not a command`);
+	const { json: _, help, ...given } = values;
+	if (help || positionals[0] === "help") return { text: usage.trimEnd(), json: { usage } };
+	const nameLength = positionals[0] === "user" || positionals[0] === "key" ? 2 : 1;
+	const name = positionals.slice(0, nameLength).join(" ");
+	const words = positionals.slice(nameLength);
+	if (name === "serve") throw new UsageError("serve takes nothing more");
+	const command = name !== "config" && Object.hasOwn(commands, name) ? commands[name] : undefined;
+	if (!command && name !== "config") throw new UsageError(`${name || "nothing"} is not a command`);
+	checkWords(words, command?.words);
+	checkOptions(given, command?.options);
+	return command ? withAccounts(command, { words, options: given }, print) : showConfig();
 }
 
-/** Opens the store for one command. Most want an old one: a new one, made where DATA_DIR was mistyped, would say nothing. */
+function checkOptions(given: Call["options"], taken: Command["options"] = []): void {
+	for (const option of Object.keys(given) as (keyof typeof options)[]) {
+		if (taken.includes(option)) continue;
+		const takers = Object.keys(commands).filter((name) => commands[name]?.options?.includes(option));
+		throw new UsageError(`--${option} goes with ${takers.join(" and ")}`);
+	}
+}
+
+/** Opens the store for one command. */
 async function withAccounts(
-	store: "old" | "new or old",
-	run: (accounts: Accounts, config: Config) => Promise<Answer | undefined>,
+	{ makesStore, anyVersion, run }: Command,
+	call: Call,
+	print: Context["print"],
 ): Promise<Answer | undefined> {
 	const { config } = loadConfig(process.env);
-	if (store === "old" && !storeExists(config))
+	if (!makesStore && !storeExists(config))
 		throw Object.assign(new Error(`there is no store in DATA_DIR (${config.dataDir})`), { code: "NO_STORE" });
 	const accounts = await openAccounts(config);
 	try {
-		return await run(accounts, config);
+		if (!anyVersion) await bringUpToDate(config, accounts.store);
+		return await run(accounts, call, { config, print });
 	} finally {
 		const lost = await accounts.close();
 		if (lost > 0) process.stderr.write(`gatehouse: ${lost} security events of this command could not be stored\n`);
@@ -174,7 +148,7 @@ async function migrate({ store }: Accounts): Promise<Answer> {
 	};
 }
 
-async function backup(store: Accounts["store"], file: string): Promise<Answer> {
+async function backup({ store }: Accounts, { words: [file = ""] }: Call): Promise<Answer> {
 	await store.backup(file);
 	return { text: `wrote ${file}`, json: { file } };
 }

@@ -3,41 +3,39 @@
  * when nobody knows any more which tokens are in the wrong hands.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Accounts, type Answer, time, UsageError } from "./words.ts";
+import { type Accounts, type Answer, readTime, time, UsageError } from "./words.ts";
 
 /** Every replica that reaches the store has heard by then. */
 const heardSeconds = 1;
 
 /**
- * Refuses every access and device token issued before a time, and ends every session begun before it.
+ * Refuses every access and device token issued before a time, or before `now`, and ends every session begun before it.
  *
- * @param text `now`, epoch seconds, or a time as RFC 3339 section 5.6 has it.
- * @throws UsageError where it is none of these, or lies in the future.
+ * @throws UsageError where it is no time, or lies in the future.
  */
 export async function revokeIssuedBefore(
 	{ store, revocations, securityEvents, sessions }: Accounts,
-	text: string,
+	text: string | undefined,
 ): Promise<Answer> {
+	if (text === undefined) throw new UsageError("revoke needs --issued-before TIME");
 	const now = await store.now();
 	// What this very second brings forth is older than the command, too.
-	const at = text === "now" ? now + 1 : readTime(text);
+	const at = text === "now" ? now + 1 : timeOf(text);
 	if (at > now + 1) throw new UsageError("--issued-before takes no time that is still to come");
 	await revocations.refuseIssuedBefore(at);
 	// Until then replicas refresh old sessions, and what a login of before has begun may not be in the store yet.
 	await sleep((Math.max(at - now, 0) + heardSeconds) * 1000);
 	const ended = await sessions.endBegunBefore(at);
-	securityEvents.record({ event: "everything_revoked", issuedBefore: at, sessions: ended });
+	securityEvents.record({ event: "everything_revoked", before: at, sessions: ended });
 	return {
 		text: `tokens issued before ${time(at)} are refused; ${ended} sessions were ended`,
-		json: { issuedBefore: at, sessions: ended },
+		json: { issued_before: at, sessions: ended },
 	};
 }
 
-function readTime(text: string): number {
-	if (/^\d{1,10}$/.test(text)) return Number(text);
-	const isDateTime = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.test(text);
-	const milliseconds = isDateTime ? Date.parse(text.toUpperCase().replace(" ", "T")) : Number.NaN;
-	if (Number.isNaN(milliseconds))
+function timeOf(text: string): number {
+	const seconds = readTime(text);
+	if (seconds === undefined)
 		throw new UsageError("--issued-before takes now, epoch seconds, or a time such as 2026-11-23T18:30:00Z");
-	return Math.ceil(milliseconds / 1000);
+	return Math.ceil(seconds);
 }

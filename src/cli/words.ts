@@ -1,4 +1,6 @@
 /** What every command has to do with: the words it was given, and the answer it gives. */
+import type { parseArgs } from "node:util";
+import type { Config } from "../config/config.ts";
 import type { openAccounts } from "../services.ts";
 
 /** Wrong words on the command line: exit code 2. */
@@ -13,27 +15,47 @@ export interface Answer {
 	json: unknown;
 }
 
+/** The options that some commands take, besides `--json`. */
+export const options = {
+	role: { type: "string", multiple: true },
+	user: { type: "string" },
+	since: { type: "string" },
+	"password-stdin": { type: "boolean" },
+	now: { type: "boolean" },
+	"issued-before": { type: "string" },
+} as const;
+
 /** What a command was called with. */
 export interface Call {
 	words: string[];
-	roles: string[];
-	user: string | undefined;
-	since: string | undefined;
-	passwordFromStdin: boolean;
-	now: boolean;
+	options: ReturnType<typeof parseArgs<{ options: typeof options }>>["values"];
 }
 
-/** The one word that a command takes. */
-export function only(words: readonly string[], name: string): string {
-	const [word, ...more] = words;
-	if (word === undefined) throw new UsageError(`${name} is missing`);
-	none(more);
-	return word;
+/** One command, and what it takes: anything else is refused, as it must not look as if it had been obeyed. */
+export interface Command {
+	/** As the usage shows them: `NAME`, `[SESSION]`, `[ROLE]...`. */
+	words?: readonly string[];
+	options?: readonly (keyof typeof options)[];
+	/** Whether it may make a store. For the others a new one, made where DATA_DIR was mistyped, would say nothing. */
+	makesStore?: true;
+	/** Whether it leaves the store's tables to itself; before all others they are brought up to date. */
+	anyVersion?: true;
+	/** Answers, or prints what is too long to be held as one answer as it comes. */
+	run(accounts: Accounts, call: Call, context: Context): Promise<Answer | undefined>;
 }
 
-/** Refuses words that a command would not read. */
-export function none(words: readonly string[]): void {
-	if (words.length > 0) throw new UsageError(`${words[0]} is one word too many`);
+/** What some commands need besides. */
+export interface Context {
+	config: Config;
+	print(line: Answer): Promise<void>;
+}
+
+/** Refuses words that a command does not take, and asks for those that are missing. */
+export function checkWords(words: readonly string[], taken: readonly string[] = []): void {
+	const missing = taken[words.length];
+	if (missing !== undefined && !missing.startsWith("[")) throw new UsageError(`${missing} is missing`);
+	const more = words[taken.length];
+	if (more !== undefined && !taken.at(-1)?.endsWith("...")) throw new UsageError(`${more} is one word too many`);
 }
 
 /** Columns as wide as their longest cell. */
@@ -51,3 +73,14 @@ export function table(rows: string[][]): string {
 
 /** Epoch seconds as a person reads them, in UTC. */
 export const time = (seconds: number): string => new Date(seconds * 1000).toISOString().replace(".000", "");
+
+/**
+ * A point in time as a word, in epoch seconds with their fraction: epoch seconds, or a time with its zone (RFC 3339 section
+ * 5.6), whose seconds may be left out. Nothing where it is neither.
+ */
+export function readTime(text: string): number | undefined {
+	if (/^\d{1,10}$/.test(text)) return Number(text);
+	const isTime = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)$/.test(text);
+	const milliseconds = isTime ? Date.parse(text.toUpperCase().replace(" ", "T")) : Number.NaN;
+	return Number.isNaN(milliseconds) ? undefined : milliseconds / 1000;
+}

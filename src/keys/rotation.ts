@@ -4,6 +4,7 @@
  * there is still anything to do.
  */
 import type { Kysely } from "kysely";
+import { daySeconds } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { errors } from "../errors.ts";
 import type { ReplicaReports } from "../replicas.ts";
@@ -14,7 +15,6 @@ import { due, type KeyRow, type Ring, transitions, type Waiting, waitingFor } fr
 import { seal } from "./seal.ts";
 import type { SigningAlgorithm } from "./strength.ts";
 
-const daySeconds = 86_400;
 const columns = ["kid", "algorithm", "state", "created_at", "signs_at", "ends_at", "token_seconds"] as const;
 
 /** A key that has just come to this state. */

@@ -17,13 +17,13 @@ interface Facts {
 	/** The roles of the account from then on. */
 	roles: readonly string[];
 	/** The `jti` of the access token; without it, a refresh token was revoked with its session. */
-	tokenId: string;
+	jti: string;
 	/** The generation of the session. */
 	generation: number;
 	/** The generation that the refused refresh token names. */
 	given: number;
 	/** From when on tokens are good again, in epoch seconds. */
-	issuedBefore: number;
+	before: number;
 	/** How many sessions were ended. */
 	sessions: number;
 	/** How long nothing more is let through. */
@@ -63,7 +63,7 @@ export const securityEvents = {
 	logout_everywhere: happened("logged out everywhere", ["user"], ["session"]),
 	session_ended: happened("ended a session", ["user", "session"]),
 	all_sessions_ended: happened("ended all sessions of an account, whose devices stay known", ["user"]),
-	token_revoked: happened("revoked a token", ["user", "session"], ["tokenId"]),
+	token_revoked: happened("revoked a token", ["user", "session"], ["jti"]),
 	password_changed: happened("password changed", ["user", "session"]),
 	password_change_refused: refused("password change refused", ["user", "session", "reason"]),
 	password_reset: happened("password set by an administrator", ["user"]),
@@ -74,7 +74,7 @@ export const securityEvents = {
 	account_deleted: happened("account deleted", ["user"]),
 	roles_changed: happened("roles changed", ["user", "roles"]),
 	first_administrator_made: happened("an empty store got its first administrator", ["user"]),
-	everything_revoked: happened("every token and session from before a time was revoked", ["issuedBefore", "sessions"]),
+	everything_revoked: happened("every token and session from before a time was revoked", ["before", "sessions"]),
 	key_published: happened("a signing key was published", ["kid"]),
 	key_active: happened("a signing key signs from now on", ["kid"]),
 	key_retiring: happened("a signing key only verifies from now on", ["kid"]),

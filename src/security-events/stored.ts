@@ -1,5 +1,6 @@
 /** The table `security_events`: written many rows at a time, read in the order of time, deleted when they are too old. */
 import { type Kysely, sql } from "kysely";
+import { daySeconds } from "../clock.ts";
 import { deleteOver } from "../store/purge.ts";
 import type { Schema, SecurityEventsTable } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
@@ -48,7 +49,7 @@ export function createStoredEvents({ store }: { store: Store }) {
 
 		/** Deletes up to 500 rows older than so many days; answers how many. */
 		purge(days: number): Promise<number> {
-			return deleteOver(store, { table: "security_events", key: "id", end: "at", ageSeconds: days * 86_400 });
+			return deleteOver(store, { table: "security_events", key: "id", end: "at", ageSeconds: days * daySeconds });
 		},
 	};
 }

@@ -2,6 +2,7 @@
 import type { Expression, ExpressionBuilder, SqlBool, Transaction } from "kysely";
 import { errors } from "../errors.ts";
 import { type Principal, toleranceSeconds } from "../principal.ts";
+import { isId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
 import { deleteOver } from "../store/purge.ts";
 import type { Schema } from "../store/schema.ts";
@@ -14,8 +15,6 @@ import type { Slot, Store } from "../store/store.ts";
 export const mostSessions = 1000;
 /** Rows that one statement deletes where nobody asked for it: few enough that nobody waits for it. */
 const step = 500;
-/** What `randomId` makes. */
-const idShape = /^[\w-]{22}$/;
 
 type Chosen = (row: ExpressionBuilder<Schema, "sessions">) => Expression<SqlBool>;
 
@@ -91,7 +90,7 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 			// Looked for before: an end takes the lock that all ends share, and every replica hears of it.
 			const isOwn =
 				// What is no id is nobody's; PostgreSQL would fail on some texts, such as one with a NUL.
-				idShape.test(id) &&
+				isId(id) &&
 				(await store.db
 					.selectFrom("sessions")
 					.select("id")

@@ -1,12 +1,12 @@
 /** Sessions: one row a login, from which the store knows who is logged in, where, and until when. */
 import { sql } from "kysely";
+import { daySeconds } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import { randomId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
 import { quietly, type Slot, type Store } from "../store/store.ts";
 import { createEnding } from "./ending.ts";
 
-const daySeconds = 86_400;
 /** Letters that are kept of what a client or a proxy says. */
 const longestText = 256;
 
@@ -34,6 +34,16 @@ export interface Session {
 	/** The end whatever happens. */
 	readonly absoluteExpiresAt: number;
 }
+
+/** A session as its owner and administrators see it. Times are epoch seconds. */
+export const shownSession = ({ id, userAgent, address, createdAt, refreshedAt, expiresAt }: Session) => ({
+	id,
+	device: userAgent,
+	address,
+	created_at: createdAt,
+	last_used_at: refreshedAt,
+	expires_at: expiresAt,
+});
 
 export type Sessions = ReturnType<typeof createSessions>;
 

@@ -1,7 +1,7 @@
 /** How many tries an account, an address and a device have. */
+import { daySeconds } from "../clock.ts";
 import type { Limit } from "./tries.ts";
 
-const daySeconds = 86_400;
 const addressSeconds = 900;
 
 /** At most 50 are remembered, of which 50 a day are forgotten: so no 24 hours see more than 100. */

@@ -3,10 +3,11 @@
  * password; it gives its device tries of its own. Nothing of a token is stored but what its device did wrong.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
+import { daySeconds } from "../clock.ts";
 import { randomId } from "../random.ts";
 
 /** How long a token is good after a login; each login from the device starts that time anew. */
-export const deviceSeconds = 180 * 86_400;
+export const deviceSeconds = 180 * daySeconds;
 
 /**
  * The only layout so far: version (1 byte), device id (16), account id (16), generation (4, big-endian), end in epoch

@@ -43,12 +43,12 @@ t.test(
 			.slice(2)
 			.map((name) => all.find(({ event }) => event === name));
 		t.same(Object.keys(login), [
-			...["id", "at", "event", "outcome", "user", "session", "address", "requestId", "details"],
+			...["id", "at", "event", "outcome", "user", "session", "request", "address", "details"],
 		]);
-		t.match(login, { outcome: "success", address: "127.0.0.1", requestId: answer.headers.get("x-request-id") });
+		t.match(login, { outcome: "success", address: "127.0.0.1", request: answer.headers.get("x-request-id") });
 		t.ok(Number(login.at) >= began);
 		t.match(refused, { outcome: "refused", user: login.user, details: { reason: "wrong password" } });
-		t.match(added, { address: null, requestId: null, details: { roles: ["user"] } }, "a command has no address");
+		t.match(added, { address: null, request: null, details: { roles: ["user"] } }, "a command has no address");
 
 		t.match(
 			(await read("--user", "root")).map(({ event }) => event),

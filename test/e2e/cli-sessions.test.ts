@@ -59,6 +59,6 @@ for (const kind of ["sqlite", "postgres"] as const)
 		});
 		t.equal(refresh.status, 401);
 		t.equal((await use(root)()).status, 200, "nobody else is logged out");
-		t.match(await cli("user roles ada --now"), { code: 2, stderr: /--now goes with user roles/ });
+		t.match(await cli("user roles ada --now"), { code: 2, stderr: /--now goes with the roles to give/ });
 		t.match(await cli("user logout"), { code: 2, stderr: /NAME is missing/ });
 	});

@@ -98,16 +98,16 @@ for (const kind of ["sqlite", "postgres"] as const)
 		const again = await cli("key rotate --json");
 		t.match(JSON.parse(again.stdout), { kid: second, state: "published", made: false }, "a second one is not made");
 		t.match(await cli("key rotate"), { code: 0, stdout: `${second} is published already; it signs from ` });
-		const { signsAt, createdAt } = JSON.parse(again.stdout) as Record<string, number>;
-		t.ok(Number(signsAt) - Number(createdAt) >= 330, "not before every verifier can have it");
+		const { signs_at, created_at } = JSON.parse(again.stdout) as Record<string, number>;
+		t.ok(Number(signs_at) - Number(created_at) >= 330, "not before every verifier can have it");
 		const list = JSON.parse((await cli("key list --json")).stdout) as object[];
 		t.match(list, [
-			{ kid: second, algorithm: "ES256", state: "published", createdAt, signsAt, endsAt: null },
-			{ kid: first, algorithm: "ES256", state: "active", endsAt: null },
+			{ kid: second, algorithm: "ES256", state: "published", created_at, signs_at, ends_at: null },
+			{ kid: first, algorithm: "ES256", state: "active", ends_at: null },
 		]);
-		const members = ["kid", "algorithm", "state", "createdAt", "signsAt", "endsAt", "waitsFor"];
+		const members = ["kid", "algorithm", "state", "created_at", "signs_at", "ends_at", "waits_for"];
 		t.same(Object.keys(list[0] ?? {}), members, "no more");
-		t.match(list, [{ waitsFor: { time: true, server: false } }, { waitsFor: null }]);
+		t.match(list, [{ waits_for: { time: true, server: false } }, { waits_for: null }]);
 		t.match((await cli("key list")).stdout, /WAITS FOR\n.* {2}its time/, "what it waits for");
 		t.equal(await within(1000, async () => (await shown()).length === 2), true, "the server shows it within a second");
 

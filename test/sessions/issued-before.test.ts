@@ -29,12 +29,12 @@ onEachStore((kind) => {
 			]);
 
 			const answer = await revokeIssuedBefore(services, "now");
-			const { issuedBefore, sessions } = answer.json as { issuedBefore: number; sessions: number };
+			const { issued_before, sessions } = answer.json as { issued_before: number; sessions: number };
 			t.equal(sessions, 2, "ada's, and the asker's");
 			t.match(answer.text, /2 sessions were ended/);
 			t.same(await services.store.db.selectFrom("sessions").select("id").execute(), []);
 			// The service's clock is the test's and stood still meanwhile.
-			clock.advance(Math.max(0, issuedBefore - clock.now()));
+			clock.advance(Math.max(0, issued_before - clock.now()));
 			const later = await introspector(here);
 			t.same(await openDoors(here, later, pair), []);
 			t.same(await openDoors(here, later, gone), []);
@@ -172,7 +172,7 @@ onEachStore((kind) => {
 			.values(row("new", now - 5))
 			.execute();
 		const { json } = await revokeIssuedBefore(services, new Date((now - 10) * 1000).toISOString());
-		t.same(json, { issuedBefore: now - 10, sessions: 1101 });
+		t.same(json, { issued_before: now - 10, sessions: 1101 });
 		t.same(await services.store.db.selectFrom("sessions").select("id").execute(), [{ id: "new" }]);
 		t.same(
 			await services.store.db.selectFrom("revocations").selectAll().execute(),

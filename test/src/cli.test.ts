@@ -68,15 +68,15 @@ t.test("every command answers in text, and with --json in one JSON document", as
 	t.match(made, { code: 0, stdout: /^made [\w-]{43}; it signs from now on\n$/, stderr: "" });
 	const [{ kid }] = await json("key list");
 	t.match(made.stdout, kid);
-	t.match(await json("key rotate"), { algorithm: "ES256", state: "published", made: true, endsAt: null });
+	t.match(await json("key rotate"), { algorithm: "ES256", state: "published", made: true, ends_at: null });
 	t.match(await json(`key revoke ${kid}`), { revoked: kid, signing: /^[\w-]{43}$/ });
-	const keys = (await json("key list")) as { kid: string; state: string; endsAt: number | null }[];
+	const keys = (await json("key list")) as { kid: string; state: string; ends_at: number | null }[];
 	t.same(keys.map(({ state }) => state).sort(), ["active", "gone"]);
 	t.match(
 		keys.find((key) => key.kid === kid),
-		{ state: "gone", endsAt: Number },
+		{ state: "gone", ends_at: Number },
 	);
-	t.same(await json("revoke --issued-before 1970-01-01T00:00:07Z"), { issuedBefore: 7, sessions: 0 });
+	t.same(await json("revoke --issued-before 1970-01-01T00:00:07Z"), { issued_before: 7, sessions: 0 });
 	t.match(await cli("--help"), { code: 0, stdout: /^gatehouse COMMAND/ });
 });
 
@@ -110,7 +110,16 @@ t.test("what a command refuses ends with 1, wrong words with 2, and nothing is c
 		["revoke everything --issued-before now", 2, /one word too many/],
 		["revoke --issued-before yesterday", 2, /takes now, epoch seconds, or/],
 		["revoke --issued-before 9999999999", 2, /still to come/],
+		["revoke --issued-before 2026-11-23T18:30:00", 2, /takes now, epoch seconds, or/],
 		["user list --issued-before now", 2, /goes with revoke/],
+		["events --since 2026-11-23T18:30", 2, /--since takes a date or a time/],
+		["user list --since 0", 2, /--since goes with events/],
+		["backup add --role admin", 2, /--role goes with user add/],
+		["backup password --password-stdin", 2, /--password-stdin goes with user add and user password/],
+		["config --now", 2, /--now goes with user roles/],
+		["user roles root --now", 2, /--now goes with the roles to give/],
+		["user logout root one two", 2, /two is one word too many/],
+		["user", 2, /^gatehouse: user is not a command/],
 		["user add ROOT --password-stdin", 1, /The username is taken/, goodPassword],
 		["user add ｒｏｏｔ --password-stdin", 1, /The username is taken/, goodPassword],
 		["user add a/b --password-stdin", 1, /A username is/, goodPassword],

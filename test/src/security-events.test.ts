@@ -77,7 +77,7 @@ onEachStore((kind) => {
 		await check(await send("/refresh", { refresh_token: "nonsense" }), "refresh_token_refused", {});
 		const three = await begin();
 		await check(await send("/revoke", { token: three.access }, one.access), "token_revoked", {
-			...{ user, session: three.sid, tokenId: /^[\w-]{22}$/ },
+			...{ user, session: three.sid, jti: /^[\w-]{22}$/ },
 		});
 		await check(await send("/revoke", { token: three.refresh }, one.access), "token_revoked", {
 			...{ user, session: three.sid },
