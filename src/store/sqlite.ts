@@ -19,6 +19,7 @@ import { LRUCache } from "lru-cache";
 import type { Clock } from "../clock.ts";
 import { createHistogram, type Histogram } from "../metrics/histogram.ts";
 import { type Backend, sqliteFile, statementBounds } from "./backend.ts";
+import { unavailable } from "./failures.ts";
 import { copyDatabase, openDatabase, type Patience, retryMs, untilUnlocked } from "./sqlite-file.ts";
 import { createTurns, type Turns } from "./turns.ts";
 
@@ -109,7 +110,7 @@ function createDriver({
 		async acquireConnection() {
 			// From the moment the caller asked, so that a queue behind a foreign lock is answered in time as a whole.
 			const deadline = performance.now() + patienceMs;
-			await turns.take();
+			if (!(await turns.take(deadline))) throw unavailable(new Error("The connection was in use for too long"));
 			return createConnection(statements, { deadline, pause }, clock, statementSeconds);
 		},
 		async releaseConnection() {

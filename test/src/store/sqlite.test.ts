@@ -2,6 +2,7 @@
 import { chmodSync, copyFileSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import t, { type Test } from "tap";
 import { openStore } from "../../../src/store/store.ts";
@@ -96,6 +97,42 @@ t.test("a foreign lock ends in STORE_UNAVAILABLE after two seconds, and the even
 	t.ok(tookMs >= 1900 && tookMs < 3500, `took ${Math.round(tookMs)} ms`);
 	t.ok(longestGapMs < 500, `longest gap ${Math.round(longestGapMs)} ms`);
 	t.same(await versionsOf(store), { accounts: 0, keys: 0, revocations: 0 }, "reads go on");
+});
+
+t.test("who waits two seconds for the connection is refused, and the others have their turn", async (t) => {
+	const { store } = await migrated(t);
+	const begin = performance.now();
+	const order: string[] = [];
+	const busy = store.transaction(async () => {
+		await sleep(2300);
+		order.push("the first");
+	});
+	await sleep(10);
+	const early = Array.from({ length: 3 }, () =>
+		t.rejects(versionsOf(store), { code: "STORE_UNAVAILABLE", cause: { message: /in use for too long/ } }),
+	);
+	await sleep(1000);
+	const late = versionsOf(store).then(() => order.push("the last"));
+	await Promise.all(early);
+	t.same(order, [], "refused while it is still in use");
+	t.ok(performance.now() - begin >= 1900, "not before its time");
+	await Promise.all([busy, late]);
+	t.same(order, ["the first", "the last"]);
+	await versionsOf(store);
+});
+
+t.test("thousands of statements at once let the event loop go on", async (t) => {
+	const { store } = await migrated(t);
+	let loops = 0;
+	let isDone = false;
+	const count = () => {
+		loops++;
+		if (!isDone) setImmediate(count);
+	};
+	setImmediate(count);
+	await Promise.all(Array.from({ length: 5000 }, () => sql`select 1`.execute(store.db)));
+	isDone = true;
+	t.ok(loops > 3, `${loops} turns of the loop`);
 });
 
 t.test("a write that waits for a foreign lock goes through when that ends", async (t) => {
