@@ -137,6 +137,11 @@ t.test(
 			);
 			t.ok(anchors.includes(anchor ?? ""), `${alert}: ${annotations.page}`);
 		}
+		for (const [, alert = ""] of read("docs/operations.md").matchAll(/`(Gatehouse[A-Z]\w+)`/g))
+			t.ok(
+				rules.some((rule) => rule.alert === alert),
+				`docs/operations.md: ${alert}`,
+			);
 		const alarmed = rules.map(({ expr }) => expr).join("\n");
 		const needed = [
 			"store_up",
