@@ -140,6 +140,11 @@ export const table: readonly Metric[] = [
 		return rotation.stats().activeSeconds;
 	}),
 	gauge(
+		"gatehouse_key_rotation_seconds",
+		"How long a key signs before the next one is published: KEY_ROTATION_DAYS",
+		({ rotation }) => rotation.stats().rotationSeconds,
+	),
+	gauge(
 		"gatehouse_published_key_waits",
 		"What a published key waits for: 1 while its time has not come, and the number of replicas without it",
 		"reason",

@@ -78,6 +78,7 @@ onEachStore((kind) => {
 			gatehouse_revocations: 1,
 			'gatehouse_keys{state="active"}': 1,
 			'gatehouse_keys{state="published"}': 0,
+			gatehouse_key_rotation_seconds: 30 * 86_400,
 			'gatehouse_published_key_waits{reason="time"}': 0,
 			gatehouse_security_events_dropped_total: 0,
 		};
