@@ -1,15 +1,17 @@
 /**
  * Probes, each with one meaning. Live: the process runs. Started: it has migrated its store and loaded its keys. Ready:
- * traffic should come here. None asks the store. What they answer before the start is over is in src/http-server.ts.
+ * traffic should come here. None asks the store. What they answer before the start is over is in src/probes.ts.
  */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
+import { type ReadyBody, readyStatuses } from "../src/probes.ts";
+import { storeStates } from "../src/readiness.ts";
 
 const Live = Type.Object({ status: Type.Literal("ok") }, { additionalProperties: false, description: "Yes" });
 const Ready = Type.Object(
 	{
-		status: Type.String({ description: "ok, degraded, starting, draining, stale or no-signing-key" }),
-		store: Type.String({ description: "up or down" }),
+		status: Type.Unsafe<ReadyBody["status"]>({ type: "string", enum: readyStatuses }),
+		store: Type.Unsafe<ReadyBody["store"]>({ type: "string", enum: storeStates }),
 	},
 	{ additionalProperties: false, description: "What it can do now" },
 );

@@ -5,7 +5,16 @@
  */
 import { describe } from "./error-answers.ts";
 import { errors } from "./errors.ts";
-import type { Readiness, ReadinessService } from "./readiness.ts";
+import { type ReadinessService, readinessStatuses, type storeStates } from "./readiness.ts";
+
+/** What /readyz may say: before there is a readiness to ask, that it starts. */
+export const readyStatuses = ["starting", ...readinessStatuses] as const;
+
+/** The answer of /readyz, whatever its status. */
+export interface ReadyBody {
+	status: (typeof readyStatuses)[number];
+	store: (typeof storeStates)[number];
+}
 
 /** An answer with a JSON body. */
 export interface ProbeAnswer {
@@ -23,7 +32,7 @@ export function findProbe(
 	if (path === "/startupz") return readiness ? yes : notStarted();
 	if (path !== "/readyz") return undefined;
 	if (readiness === undefined) {
-		const body: Omit<Readiness, "ready"> = { status: "starting", store: "down" };
+		const body: ReadyBody = { status: "starting", store: "down" };
 		return { ...notStarted(), body };
 	}
 	const { ready, ...body } = readiness.check();

@@ -2,11 +2,15 @@
 import type { Changes } from "./changes.ts";
 import type { Keys } from "./keys/keys.ts";
 
-/** The answer of /readyz. `degraded` still serves: verification goes on with what is known. */
+/** What a process that has started says of itself. `degraded` still serves: verification goes on with what is known. */
+export const readinessStatuses = ["ok", "degraded", "draining", "stale", "no-signing-key"] as const;
+export const storeStates = ["up", "down"] as const;
+
+/** Whether traffic should come, and why not. */
 export interface Readiness {
 	ready: boolean;
-	status: "ok" | "degraded" | "starting" | "draining" | "stale" | "no-signing-key";
-	store: "up" | "down";
+	status: (typeof readinessStatuses)[number];
+	store: (typeof storeStates)[number];
 }
 
 export type ReadinessService = ReturnType<typeof createReadiness>;

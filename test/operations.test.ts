@@ -71,6 +71,15 @@ t.test("the table of metrics is the one in src/metrics/table.ts, in its order", 
 	);
 });
 
+t.test("the reasons for a refused token are those that the log says", async (t) => {
+	const [, section = ""] = page.split("\n### Most tokens are refused\n");
+	const rows = (section.split("\n### ")[0] ?? "").split("\n").filter((line) => line.startsWith("| `"));
+	const reasons = rows.flatMap((row) => [...(row.split(" | ")[0] ?? "").matchAll(/`([^`]+)`/g)]);
+	t.ok(reasons.length > 5, "there are some");
+	const said = read("src/tokens.ts") + read("src/sessions/refresh.ts");
+	for (const [, reason = ""] of reasons) for (const part of reason.split("…")) t.ok(said.includes(part), reason);
+});
+
 t.test("every command that docs/operations.md names is one", async (t) => {
 	const usage = gatehouse("help");
 	const commands = [...page.matchAll(/(?:`|^|-- )gatehouse ([a-z]+)(?: ([a-z]+))?/gm)];

@@ -28,11 +28,14 @@ export function createRotation({
 	replicaReports,
 	sealingKeys,
 	config,
+	nowMs = () => performance.now(),
 }: {
 	store: Store;
 	replicaReports: ReplicaReports;
 	sealingKeys: SealingKeys;
 	config: Pick<Config, "signingAlgorithm" | "keyRotationDays" | "accessTokenSeconds">;
+	/** A monotonic clock in milliseconds. */
+	nowMs?: () => number;
 }) {
 	const rotationSeconds = config.keyRotationDays * daySeconds;
 	const { accessTokenSeconds: tokenSeconds } = config;
@@ -115,8 +118,8 @@ export function createRotation({
 		}
 	}
 
-	/** What the last look at the ring showed, before anything was changed. */
-	let seen = { activeSeconds: 0, waiting: undefined as Waiting | undefined };
+	/** What the last look at the ring showed, before anything was changed; the active key's age begins by this process's clock. */
+	let seen = { activeSinceMs: undefined as number | undefined, waiting: undefined as Waiting | undefined };
 
 	/**
 	 * Does what is due, and answers for the log: which keys have changed their state, and which replicas hold up one whose
@@ -126,7 +129,7 @@ export function createRotation({
 		const look = (ring: Ring) => due(ring, { rotationSeconds, tokenSeconds });
 		const ring = await read(store.db);
 		seen = {
-			activeSeconds: ring.active ? ring.now - ring.active.signs_at : 0,
+			activeSinceMs: ring.active && nowMs() - (ring.now - ring.active.signs_at) * 1000,
 			waiting: ring.published && waitingFor(ring.published, ring),
 		};
 		const now = look(ring);
@@ -181,8 +184,15 @@ export function createRotation({
 		advance,
 		revoke,
 
-		/** How long the active key has signed, and what a published one waits for, as `advance` last saw it. */
-		stats: () => seen,
+		/**
+		 * How long the active key has signed, after how long another one should, and what a published one waits for. The keys
+		 * are those that `advance` last saw, but the age is that of now: a ring that cannot be read must not look young.
+		 */
+		stats: () => ({
+			activeSeconds: seen.activeSinceMs === undefined ? 0 : (nowMs() - seen.activeSinceMs) / 1000,
+			rotationSeconds,
+			waiting: seen.waiting,
+		}),
 
 		/**
 		 * What a server does before it serves: makes the first key of an empty store, which signs at once, and publishes one

@@ -6,6 +6,7 @@
  * `docs/operations.md`, the dashboard and the alert rules in `deploy/` are held together with this table by a test.
  */
 import { droppedLines } from "../log-output.ts";
+import { readinessStatuses } from "../readiness.ts";
 import type { Services } from "../services.ts";
 import { version } from "../version.ts";
 import type { Distribution } from "./histogram.ts";
@@ -33,8 +34,6 @@ type Rest = [label: string, read: Metric["read"]] | [read: Metric["read"]];
 function metric(type: Metric["type"], name: Metric["name"], help: string, rest: Rest): Metric {
 	return rest.length === 1 ? { name, type, help, read: rest[0] } : { name, type, help, label: rest[0], read: rest[1] };
 }
-
-const readinessStatuses = ["ok", "degraded", "starting", "draining", "stale", "no-signing-key"] as const;
 
 export const table: readonly Metric[] = [
 	gauge("gatehouse_build_info", "Always 1, for the version that runs", "version", () => ({ [version]: 1 })),
@@ -140,6 +139,11 @@ export const table: readonly Metric[] = [
 	gauge("gatehouse_signing_key_age_seconds", "How long the active key has signed", ({ rotation }) => {
 		return rotation.stats().activeSeconds;
 	}),
+	gauge(
+		"gatehouse_key_rotation_seconds",
+		"How long a key signs before the next one is published: KEY_ROTATION_DAYS",
+		({ rotation }) => rotation.stats().rotationSeconds,
+	),
 	gauge(
 		"gatehouse_published_key_waits",
 		"What a published key waits for: 1 while its time has not come, and the number of replicas without it",

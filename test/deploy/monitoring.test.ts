@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { parser } from "@prometheus-io/lezer-promql";
 import t, { type Test } from "tap";
 import { parse } from "yaml";
+import { publishedSeconds } from "../../src/keys/life.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import { table } from "../../src/metrics/table.ts";
 import { testApp } from "../support/app.ts";
@@ -137,12 +138,21 @@ t.test(
 			);
 			t.ok(anchors.includes(anchor ?? ""), `${alert}: ${annotations.page}`);
 		}
+		for (const [, alert = ""] of read("docs/operations.md").matchAll(/`(Gatehouse[A-Z]\w+)`/g))
+			t.ok(
+				rules.some((rule) => rule.alert === alert),
+				`docs/operations.md: ${alert}`,
+			);
 		const alarmed = rules.map(({ expr }) => expr).join("\n");
 		const needed = [
 			"store_up",
 			"ready",
 			"keys",
 			"published_key_waits",
+			"signing_key_age_seconds",
+			"token_verifications_total",
+			"refreshes_total",
+			"memory_used_ratio",
 			"logins_total",
 			"login_limits_total",
 			"shed_total",
@@ -151,6 +161,13 @@ t.test(
 			t.match(alarmed, `gatehouse_${name}`, `somebody is called because of ${name}`);
 	},
 );
+
+t.test("the age of a signing key calls nobody during a rotation that goes as it should", async (t) => {
+	const { expr = "", for: duration = "" } = rules.find(({ alert }) => alert === "GatehouseKeyRotationOverdue") ?? {};
+	const [, margin] = / gatehouse_key_rotation_seconds \+ (\d+)$/.exec(expr) ?? [];
+	t.ok(Number(margin) > 2 * publishedSeconds, `${margin} s`);
+	t.ok(Number.parseInt(duration, 10) * 60 > 2 * publishedSeconds, `${duration}, where it is too old from the start`);
+});
 
 t.test("the dashboard shows every metric of ours, in panels that do not lie on each other", async (t) => {
 	const shown = expressions.map(({ expression }) => expression).join("\n");

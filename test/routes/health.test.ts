@@ -84,6 +84,19 @@ onEachStore((kind) => {
 	});
 });
 
+t.test("the documentation names each state that /readyz may answer", async (t) => {
+	const { app } = await testApp(t);
+	const { paths } = app.swagger() as unknown as { paths: Record<string, unknown> };
+	const schema = {
+		properties: {
+			status: { enum: ["starting", "ok", "degraded", "draining", "stale", "no-signing-key"] },
+			store: { enum: ["up", "down"] },
+		},
+	};
+	const answer = { content: { "application/json": { schema } } };
+	t.match(paths["/readyz"], { get: { responses: { 200: answer, 503: answer } } });
+});
+
 t.test("postgres: with the store gone, what is known goes on and the rest is 503, until it is back", async (t) => {
 	const location = await openStoreLocation(t, "postgres");
 	const house = await testApp(t, { location });

@@ -1,6 +1,8 @@
 /** The life of keys: when each is shown, signs, verifies and is gone, whoever turns the wheel and however many at once. */
 import t from "tap";
 import { publishedSeconds } from "../../../src/keys/life.ts";
+import { createRotation } from "../../../src/keys/rotation.ts";
+import { deriveKeys } from "../../../src/secret.ts";
 import { expectAccepted, expectRefused } from "../../support/forgery.ts";
 import { beat, createVerifier, hear, kidOf, ringTest, shownKids } from "../../support/rings.ts";
 import { onEachStore } from "../../support/stores.ts";
@@ -138,6 +140,24 @@ onEachStore((kind) => {
 		await pass(30);
 		await turn();
 		t.same(await states(), ["gone ES256", "active ES256", "published ES256"], "and so on");
+	});
+
+	t.test(`${kind}: the active key grows older also while nobody can read the ring`, async (t) => {
+		const { start, pass } = await ringTest(t, kind);
+		const { services } = await start({ KEY_ROTATION_DAYS: "7" });
+		let nowMs = 5000;
+		const rotation = createRotation({
+			...services,
+			sealingKeys: deriveKeys(services.config, "signing keys"),
+			nowMs: () => nowMs,
+		});
+		t.match(rotation.stats(), { activeSeconds: 0, rotationSeconds: 7 * day });
+		await pass(1000);
+		await rotation.advance();
+		const { activeSeconds } = rotation.stats();
+		t.ok(activeSeconds >= 1000 && activeSeconds < 1000 + 60, `${activeSeconds} s`);
+		nowMs += 8 * day * 1000;
+		t.equal(rotation.stats().activeSeconds, activeSeconds + 8 * day);
 	});
 
 	t.test(`${kind}: the housekeeping of a running server turns the wheel, and logs it`, async (t) => {

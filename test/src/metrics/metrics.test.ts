@@ -78,12 +78,14 @@ onEachStore((kind) => {
 			gatehouse_revocations: 1,
 			'gatehouse_keys{state="active"}': 1,
 			'gatehouse_keys{state="published"}': 0,
+			gatehouse_key_rotation_seconds: 30 * 86_400,
 			'gatehouse_published_key_waits{reason="time"}': 0,
 			gatehouse_security_events_dropped_total: 0,
 		};
 		for (const [series, value] of Object.entries(expected)) t.equal(after.get(series), value, series);
 		const grown = ["gatehouse_store_statement_seconds_count", "gatehouse_store_statement_seconds_sum"];
 		for (const series of grown) t.ok((after.get(series) ?? 0) > (before.get(series) ?? 0), series);
+		t.notOk(after.has('gatehouse_ready{status="starting"}'), "who starts exports nothing of ours yet");
 		t.equal(after.has("gatehouse_listener_up"), kind === "postgres", "only where there are notifications");
 		const age = after.get("gatehouse_knowledge_age_seconds") ?? Number.NaN;
 		t.ok(age >= 0 && age < 60, `knowledge is ${age} s old`);
