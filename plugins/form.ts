@@ -40,9 +40,10 @@ export default fp(
 			const { body, consumes } = route.schema ?? {};
 			if ([route.method].flat().every((method) => bodyless.has(method))) return;
 			const check: preParsingHookHandler = ({ headers }, _reply, payload, done) => {
-				// Clients may send a Content-Type without a body: then it means nothing.
 				const isEmpty = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
 				const isMeant = isEmpty && (body === undefined || isOptionalBody(body as TSchema));
+				// Clients may send a Content-Type without a body: then it means nothing, and no parser is to look for one.
+				if (isMeant) delete headers["content-type"];
 				if (isMeant || takes(consumes, headers["content-type"])) done(null, payload);
 				else done(new errors.UNSUPPORTED_MEDIA_TYPE());
 			};

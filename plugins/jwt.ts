@@ -20,8 +20,11 @@ declare module "fastify" {
 	}
 }
 
-/** How many verified tokens are remembered; the least recently used one makes room. */
+/** How many verified tokens are remembered, and their bytes; the least recently used one makes room. */
 const mostVerifiedTokens = 25_000;
+const mostVerifiedBytes = 40_000_000;
+/** An entry has the token's text and, as objects, what that says: together about twice its length, as measured. */
+const bytesOf = (_principal: Principal, token: string) => 2 * token.length;
 
 export default fp(
 	async (app) => {
@@ -47,7 +50,11 @@ export default fp(
 		);
 
 		// The whole text is the key, and only verified tokens enter: nobody can plant an entry or share another's.
-		const verified = new LRUCache<string, Principal>({ max: mostVerifiedTokens });
+		const verified = new LRUCache<string, Principal>({
+			max: mostVerifiedTokens,
+			maxSize: mostVerifiedBytes,
+			sizeCalculation: bytesOf,
+		});
 		let losses = 0;
 		keys.onLoss(() => {
 			losses++;

@@ -15,14 +15,15 @@ const Revocation = Type.Object(
 );
 
 export default async function revoke(app: App) {
-	const { refresh, revocations, securityEvents, sessions } = app.services;
+	const { refresh, securityEvents, sessions } = app.services;
 
 	app.post("/revoke", {
 		config: { access: "authenticated" },
 		preHandler: app.authenticate,
 		schema: {
 			summary: "Revoke one of your tokens (RFC 7009)",
-			description: "A refresh token takes its session with it. What is not yours, or nothing any more, is 200 as well.",
+			description:
+				"A refresh token takes its session with it, and so does the hundredth access token. What is not yours, or nothing any more, is 200 as well.",
 			tags: ["sessions"],
 			consumes: ["application/x-www-form-urlencoded"],
 			querystring: NoQuery,
@@ -53,7 +54,7 @@ export default async function revoke(app: App) {
 		try {
 			const principal = await app.verifyAccessToken(text);
 			if (principal.id !== request.principal.id) return;
-			await revocations.revokeToken(principal);
+			await sessions.revokeToken(principal);
 			const { id: user, sessionId: session, tokenId: jti } = principal;
 			securityEvents.record({ event: "token_revoked", user, session, jti }, request);
 		} catch (error) {

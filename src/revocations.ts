@@ -81,7 +81,16 @@ export function createRevocations({ store }: { store: Store }) {
 				.insertInto("revocations")
 				.values(values)
 				.onConflict((conflict) =>
-					conflict.column("id").doUpdateSet((row) => ({ ends_at: row.ref("excluded.ends_at"), seq })),
+					// An earlier end, of an older token of the same session, must not let go of it too soon.
+					conflict.column("id").doUpdateSet((row) => ({
+						ends_at: row
+							.case()
+							.when("excluded.ends_at", ">", row.ref("revocations.ends_at"))
+							.then(row.ref("excluded.ends_at"))
+							.else(row.ref("revocations.ends_at"))
+							.end(),
+						seq,
+					})),
 				)
 				.execute();
 		}

@@ -1,5 +1,6 @@
 /** What ends sessions: their owner, an administrator, too many of them, and time. Whatever ends one revokes its tokens. */
 import type { Expression, ExpressionBuilder, SqlBool, Transaction } from "kysely";
+import { LRUCache } from "lru-cache";
 import { errors } from "../errors.ts";
 import { type Principal, toleranceSeconds } from "../principal.ts";
 import { isId } from "../random.ts";
@@ -13,6 +14,8 @@ import type { Slot, Store } from "../store/store.ts";
  * everything slow that goes through all of them: the list, the page, and the end of them all.
  */
 export const mostSessions = 1000;
+/** Access tokens of one session that may be revoked one by one. */
+const mostRevokedTokens = 100;
 /** Rows that one statement deletes where nobody asked for it: few enough that nobody waits for it. */
 const step = 500;
 
@@ -23,6 +26,9 @@ type Shown = Pick<Principal, "kind" | "sessionId" | "expiresAt">;
 
 /** Builds this half of the sessions, over the table `sessions`. */
 export function createEnding({ store, revocations }: { store: Store; revocations: Revocations }) {
+	/** How many access tokens of a session were revoked one by one in this process. */
+	const revokedOneByOne = new LRUCache<string, number>({ max: 10_000 });
+
 	/** What is too many; in steps, as everywhere. */
 	const findSurplus = store.prepare((slot: Slot<{ userId: string; begun: string }>) =>
 		store.db
@@ -72,6 +78,18 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 	}
 
 	return {
+		/**
+		 * Refuses one access token. Where it is the hundredth of its session, the session ends (RFC 7009 section 2.1): that is
+		 * one id to remember for every replica, in place of as many as somebody likes.
+		 */
+		async revokeToken(principal: Principal): Promise<void> {
+			const { sessionId } = principal;
+			const count = (revokedOneByOne.get(sessionId) ?? 0) + 1;
+			revokedOneByOne.set(sessionId, count);
+			if (count < mostRevokedTokens) await revocations.revokeToken(principal);
+			else await end((row) => row("id", "=", sessionId), { shown: principal });
+		},
+
 		/**
 		 * Ends one session: its tokens are refused here from now on, and everywhere within a second.
 		 *

@@ -118,6 +118,23 @@ t.test("a token that was refused is not remembered, whatever it was refused for"
 	}
 });
 
+t.test("long tokens take more of the memory: it is bounded by bytes as well", async (t) => {
+	const house = await testApp(t);
+	const verifications = countVerifications(house);
+	const id = await house.addUser("ada");
+	// About 8,000 letters each, of which 40 MB hold 2,500.
+	const padding = "x".repeat(5_400);
+	const tokens = Array.from({ length: 2_600 }, (_, index) =>
+		house.mint({ ...house.claims(id), jti: `long ${index}`, padding }),
+	);
+	t.ok((tokens[0]?.length ?? 0) > 7_700, `${tokens[0]?.length} letters`);
+	for (const token of tokens) await house.app.verifyAccessToken(token);
+	await house.app.verifyAccessToken(tokens.at(-1) as string);
+	t.equal(verifications(), 2_600, "the last one is remembered");
+	await house.app.verifyAccessToken(tokens[0] as string);
+	t.equal(verifications(), 2_601, "the first one is not");
+});
+
 t.test("the memory holds 25,000 tokens; the least recently used makes room", async (t) => {
 	const house = await testApp(t);
 	const verifications = countVerifications(house);

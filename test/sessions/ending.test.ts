@@ -28,6 +28,16 @@ onEachStore((kind) => {
 				t.ok((rows[0]?.ends_at ?? 0) >= house.clock.now() + 900 + 30);
 			});
 
+		await t.test("L06: a Content-Type without a body does not keep a session from ending", async (t) => {
+			for (const type of ["application/json", "text/plain", "application/x-www-form-urlencoded"]) {
+				const [first, second] = [await beginSession(house, ada), await beginSession(house, ada)];
+				const ask = (method: "DELETE" | "POST", url: string, token: string) =>
+					house.app.inject({ method, url, headers: { authorization: `Bearer ${token}`, "content-type": type } });
+				t.equal((await ask("DELETE", `/sessions/${first.id}`, second.access)).statusCode, 204, `DELETE, ${type}`);
+				t.equal((await ask("POST", "/logout", second.access)).statusCode, 204, `POST, ${type}`);
+			}
+		});
+
 		await t.test(
 			"a session that is another's or nobody's is 404, and a revoked token 200, without a write",
 			async (t) => {

@@ -108,6 +108,22 @@ onEachStore((kind, open) => {
 		t.ok(revocations.has(token("unknown", "one-5")), "a sid closes as a jti does");
 	});
 
+	t.test(`${kind}: V01: of two ends of one id the later one counts, whichever is written last`, async (t) => {
+		const { store } = await openEmpty(t);
+		const revocations = createRevocations({ store });
+		const now = await store.now();
+		for (const expiresAt of [now + 1700, now + 900]) await revocations.revokeToken({ tokenId: "one", expiresAt });
+		for (const expiresAt of [now + 900, now + 1700]) await revocations.revokeToken({ tokenId: "two", expiresAt });
+		const rows = await store.db.selectFrom("revocations").select(["id", "ends_at"]).orderBy("id").execute();
+		t.same(
+			rows.map(({ id, ends_at }) => [id, ends_at >= now + 1700]),
+			[
+				["one", true],
+				["two", true],
+			],
+		);
+	});
+
 	t.test(`${kind}: what was once known is kept until its time, whatever becomes of the store`, async (t) => {
 		const { store } = await openEmpty(t);
 		const revocations = createRevocations({ store });

@@ -2,6 +2,7 @@
 
 import { generateKeyPairSync } from "node:crypto";
 import t from "tap";
+import type { AccessClaims } from "../../src/tokens.ts";
 import { testApp } from "../support/app.ts";
 import { foreignToken } from "../support/forgery.ts";
 import {
@@ -48,6 +49,25 @@ onEachStore((kind) => {
 				);
 			}
 			t.equal((await house.get("/protected", pair.access)).statusCode, 200, "and none of it revoked anything");
+		});
+
+		await t.test("V05: nobody fills the memory of every replica with tokens of one session", async (t) => {
+			const caller = await beginSession(house, ada);
+			const pair = await beginSession(house, ada);
+			const before = services.revocations.size();
+			const session = claimsOf(pair.access);
+			for (let count = 1; count < 100; count++) {
+				const token = await app.signAccessToken({ ...session, jti: `one-${count}` } as unknown as AccessClaims);
+				t.equal((await post(house, "/revoke", { token }, caller.access)).statusCode, 200);
+				if (count === 99) t.equal((await house.get("/protected", pair.access)).statusCode, 200, "the session goes on");
+			}
+			await post(house, "/revoke", { token: pair.access }, caller.access);
+			t.same(await openDoors(house, asker, pair), [], "the hundredth ends it");
+			t.equal(services.revocations.size() - before, 100);
+			const late = await app.signAccessToken({ ...session, jti: "late" } as unknown as AccessClaims);
+			await post(house, "/revoke", { token: late }, caller.access);
+			t.equal(services.revocations.size() - before, 100, "and no other is remembered");
+			t.equal((await house.get("/protected", caller.access)).statusCode, 200);
 		});
 
 		await t.test("V05: a refresh token takes its access tokens along, a wrong hint does no harm", async (t) => {
