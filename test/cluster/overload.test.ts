@@ -5,8 +5,9 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import { rootAccount, start } from "../support/process.ts";
 import { full, progress } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { broke, createClient } from "./support/load.ts";
-import { limitMemory, needsRoot, soon, startUnder } from "./support/single.ts";
+import { limitMemory, needsRoot, startUnder } from "./support/single.ts";
 
 const fields = { username: rootAccount.BOOTSTRAP_USERNAME, password: rootAccount.BOOTSTRAP_PASSWORD };
 
@@ -125,10 +126,10 @@ t.test(
 			checks.every(({ status }) => status === 200),
 			"who had a connection was served all the time",
 		);
-		await soon(
+		await until(
 			"a login works again",
-			15,
 			async () => (await server.login("root").then(({ status }) => status, broke)) === 200,
+			{ seconds: 15, everyMs: 50 },
 		);
 		t.ok(group.peak() < bytes, "and it never had all of its memory");
 		t.notMatch(server.stdout(), /"level":60/);

@@ -17,8 +17,8 @@ import {
 	refreshWith,
 	rotate,
 } from "../support/sessions.ts";
-import { until } from "../support/sockets.ts";
 import { onEachStore, openStoreLocation } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 const day = 86_400;
 const many = process.env.ROUNDS === "full" ? 100_000 : 10_000;
@@ -189,7 +189,7 @@ t.test("housekeeping ends with the step that is under way, and a step that fails
 			},
 		],
 	});
-	await until(() => steps === 3 && tries >= 3);
+	await until("both chores have run", () => steps === 3 && tries >= 3);
 	let closed = false;
 	const closing = housekeeping.close().then(() => {
 		closed = true;

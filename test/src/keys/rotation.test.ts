@@ -4,6 +4,7 @@ import { publishedSeconds } from "../../../src/keys/life.ts";
 import { expectAccepted, expectRefused } from "../../support/forgery.ts";
 import { beat, createVerifier, hear, kidOf, ringTest, shownKids } from "../../support/rings.ts";
 import { onEachStore } from "../../support/stores.ts";
+import { until } from "../../support/until.ts";
 
 const full = process.env.ROUNDS === "full";
 const day = 86_400;
@@ -145,10 +146,8 @@ onEachStore((kind) => {
 		const house = await start();
 		const { key } = await house.services.rotation.rotate();
 		await pass(publishedSeconds);
-		const began = performance.now();
-		while (house.services.keys.signing().kid !== key.kid && performance.now() - began < 15_000)
-			await new Promise((resolve) => setTimeout(resolve, 100));
-		t.equal(house.services.keys.signing().kid, key.kid);
+		const { keys } = house.services;
+		await until("the new key signs", () => keys.signing().kid === key.kid, { seconds: 15, everyMs: 100 });
 		const changed = house.logged.filter(({ event }) => String(event).startsWith("key_"));
 		t.match(
 			changed.map(({ event, kid }) => [event, kid === key.kid]),
