@@ -5,6 +5,7 @@ import t from "tap";
 import { inSteps, openHousekeeping } from "../../src/housekeeping.ts";
 import type { Store } from "../../src/store/store.ts";
 import { createFakeClock, testApp } from "../support/app.ts";
+import { rounds } from "../support/rounds.ts";
 import {
 	beginRow,
 	beginSession,
@@ -21,7 +22,7 @@ import { onEachStore, openStoreLocation } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 
 const day = 86_400;
-const many = process.env.ROUNDS === "full" ? 100_000 : 10_000;
+const many = rounds(100_000);
 
 onEachStore((kind) => {
 	t.test(`${kind}: lifetimes`, async (t) => {
