@@ -1,6 +1,5 @@
 /** How replicas hear of each other: by notifications, by polling alone, and after everything that can go wrong with both. */
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
 import t, { type Test } from "tap";
 import { full, progress, rounds } from "../support/rounds.ts";
 import { until } from "../support/until.ts";
@@ -9,6 +8,7 @@ import { createClient } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
 import { command, type Replica, startReplicas } from "./support/replicas.ts";
 import { measureRevocations, revocationMs } from "./support/revocation.ts";
+import { connectTo } from "./support/sql.ts";
 
 /** The promised bound on every replica that reaches the store. */
 const boundMs = 1000;
@@ -26,10 +26,8 @@ function clientOf(t: Test) {
 	return client;
 }
 
-async function connect(t: Test, connectionString: string): Promise<pg.Client> {
-	const client = new pg.Client({ connectionString });
-	client.on("error", () => {});
-	await client.connect();
+async function connect(t: Test, url: string) {
+	const client = await connectTo(url);
 	t.teardown(() => client.end());
 	return client;
 }
