@@ -4,9 +4,10 @@ import pg from "pg";
 import t, { type Test } from "tap";
 import { rootAccount, type TokenPair } from "../support/process.ts";
 import { progress, rounds } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { broke, createClient, failures, quantile, startLoad, summary } from "./support/load.ts";
-import { until, untilLogin } from "./support/outage.ts";
+import { untilLogin } from "./support/outage.ts";
 import { addUsers, commonSettings, createReplica, startReplicas } from "./support/replicas.ts";
 
 /** Connections that somebody else holds, until they are let go. */
@@ -66,10 +67,12 @@ t.test(
 		t.ok(slowest <= 2000, `within 2 s: ${slowest.toFixed(0)} ms`);
 		t.same([...new Set(probed.map(({ status }) => status))], [200], "probes, the key set and checks of tokens go on");
 		t.ok(quantile(quick, 0.99) < 100, "as fast as ever");
-		const recoveredMs = await until(async () => {
-			const fields = { refresh_token: pairs[0]?.refresh_token ?? "" };
-			return (await client.send(`${b}/refresh`, { fields })).status === 200;
-		});
+		const refreshToken = pairs[0]?.refresh_token ?? "";
+		const recoveredMs = await until(
+			"a refresh works",
+			async () => (await client.send(`${b}/refresh`, { fields: { refresh_token: refreshToken } })).status === 200,
+			{ seconds: 30 },
+		);
 		t.ok(recoveredMs <= 5000, `it passes: ${recoveredMs.toFixed(0)} ms`);
 	},
 );
@@ -114,7 +117,7 @@ t.test(
 			await sleep(200);
 		}
 		await letGo();
-		const recoveredMs = await until(isReady);
+		const recoveredMs = await until("the late one is ready", isReady, { seconds: 30 });
 		hogged = false;
 		await restarting;
 		t.ok(recoveredMs <= 10_000, `once there are connections it is ready: ${recoveredMs.toFixed(0)} ms`);

@@ -1,10 +1,11 @@
 /** PostgreSQL is stopped under load: what needs it is refused at once, everything else goes on, and it comes back alone. */
 import t from "tap";
 import { full, progress } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient, failures, startLoad, summary } from "./support/load.ts";
-import { keepsItsPromises, until, untilLogin, watch } from "./support/outage.ts";
+import { keepsItsPromises, untilLogin, watch } from "./support/outage.ts";
 import { needs } from "./support/packages.ts";
 import { addUsers, startReplicas } from "./support/replicas.ts";
 
@@ -69,7 +70,8 @@ t.test(
 		t.same(await states(strict), good);
 
 		await database.stop();
-		const untilRefused = (replica: { url: string }) => until(async () => (await states(replica)).protected !== 200);
+		const untilRefused = (replica: { url: string }) =>
+			until("tokens are refused", async () => (await states(replica)).protected !== 200, { seconds: 30 });
 		const [strictMs, shortMs] = await Promise.all([untilRefused(strict), untilRefused(short)]);
 		progress(`refused after ${strictMs.toFixed(0)} ms with 0 s of patience, after ${shortMs.toFixed(0)} ms with 3`);
 		t.ok(strictMs < 2000, "with REVOCATION_MAX_STALENESS_SECONDS=0 at the first poll that fails");
@@ -79,7 +81,9 @@ t.test(
 
 		await database.start();
 		for (const replica of replicas) {
-			const recoveredMs = await until(async () => (await states(replica)).ready === 200);
+			const recoveredMs = await until("it is ready", async () => (await states(replica)).ready === 200, {
+				seconds: 30,
+			});
 			t.ok(recoveredMs <= 5000, `and it recovers alone: ${recoveredMs.toFixed(0)} ms`);
 			t.same(await states(replica), good);
 		}

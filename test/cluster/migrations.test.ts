@@ -7,6 +7,7 @@ import { openStore } from "../../src/store/store.ts";
 import { freePort } from "../support/free-port.ts";
 import { clientOf, start, startServer, type TokenPair } from "../support/process.ts";
 import { progress, rounds } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { needsHistory, unpackOldVersion } from "./support/old-version.ts";
@@ -82,11 +83,16 @@ t.test("fault 27: killed while it waits for a table, it has changed none, and ho
 	});
 	const waiting =
 		"select 1 from pg_stat_activity where query like 'alter table \"changes\"%' and wait_event_type = 'Lock'";
-	while ((await database.query(waiting)).length === 0) await sleep(10);
+	const itWaits = () =>
+		until("it waits for the table", async () => (await database.query(waiting)).length > 0, {
+			seconds: 30,
+			everyMs: 10,
+		});
+	await itWaits();
 	const began = performance.now();
 	await queryAt(url, "select * from changes");
 	t.ok(performance.now() - began < 1500, "who comes later waits a second at most");
-	while ((await database.query(waiting)).length === 0) await sleep(10);
+	await itWaits();
 	migrating.signal("SIGKILL");
 	await migrating.ended;
 	await reader.query("rollback");
@@ -177,14 +183,20 @@ t.test(
 				const { keys } = (await (await both[at].get("/.well-known/jwks.json")).json()) as { keys: { kid: string }[] };
 				return keys.map(({ kid }) => kid).sort();
 			};
-			await eventually(async () => (await kids("old")).length === 2 && (await kids("new")).length === 2);
+			await until("both show it", async () => (await kids("old")).length === 2 && (await kids("new")).length === 2);
 			t.same(await kids("old"), await kids("new"));
 			const [{ kid = "" } = {}] = await queryAt(database.url, "select kid from signing_keys where state = 'active'");
 			const pair = await both.new.pairFor("user1");
 			t.equal((await command(t, database.url, ["key", "revoke", String(kid)])).code, 0);
-			await eventually(async () => (await both.old.get("/protected", pair.access_token)).status === 401);
+			await until(
+				"its tokens are refused",
+				async () => (await both.old.get("/protected", pair.access_token)).status === 401,
+			);
 			const after = await both.old.pairFor("user1");
-			await eventually(async () => (await both.new.get("/protected", after.access_token)).status === 200);
+			await until(
+				"the next key is known",
+				async () => (await both.new.get("/protected", after.access_token)).status === 200,
+			);
 			const fresh = await both.new.pairFor("user1");
 			t.equal((await both.old.get("/protected", fresh.access_token)).status, 200);
 		});
@@ -225,16 +237,8 @@ t.test(
 /** Does it, and sees the token refused elsewhere within a second. */
 async function ends(t: Test, act: () => Promise<unknown>, use: () => Promise<Response>): Promise<void> {
 	await act();
-	const began = performance.now();
-	while ((await use()).status !== 401 && performance.now() - began < 3000) await sleep(20);
-	t.ok(performance.now() - began < 1000, `refused after ${(performance.now() - began).toFixed(0)} ms`);
-}
-
-async function eventually(isSo: () => Promise<boolean>): Promise<void> {
-	for (let turn = 0; !(await isSo()); turn++) {
-		if (turn > 100) throw new Error("It did not come to pass");
-		await sleep(50);
-	}
+	const refusedMs = await until("it is refused elsewhere", async () => (await use()).status === 401, { seconds: 3 });
+	t.ok(refusedMs < 1000, `refused after ${refusedMs.toFixed(0)} ms`);
 }
 
 /** The tables as the version before left them. */

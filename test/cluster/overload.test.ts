@@ -5,20 +5,16 @@ import { fileURLToPath } from "node:url";
 import t from "tap";
 import { rootAccount, start } from "../support/process.ts";
 import { full, progress } from "../support/rounds.ts";
-import { broke, createClient } from "./support/load.ts";
-import { limitMemory, needsRoot, soon, startUnder } from "./support/single.ts";
+import { until } from "../support/until.ts";
+import { broke, createClient, quantile } from "./support/load.ts";
+import { limitMemory, needsRoot, startUnder } from "./support/single.ts";
 
 const fields = { username: rootAccount.BOOTSTRAP_USERNAME, password: rootAccount.BOOTSTRAP_PASSWORD };
 
 interface Outcome {
 	status: number | string;
-	tookMs: number;
+	milliseconds: number;
 }
-
-const quantile = (outcomes: readonly Outcome[], share: number): number => {
-	const sorted = outcomes.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
-	return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-};
 
 /** Sends so many in a second, whatever becomes of those before; answers what became of each. */
 async function flood(perSecond: number, seconds: number, send: () => Promise<{ status: number }>): Promise<Outcome[]> {
@@ -32,7 +28,7 @@ async function flood(perSecond: number, seconds: number, send: () => Promise<{ s
 		const sent = send()
 			.then(({ status }) => status, broke)
 			.then((status) => {
-				outcomes.push({ status, tookMs: performance.now() - sentMs });
+				outcomes.push({ status, milliseconds: performance.now() - sentMs });
 				pending.delete(sent);
 			});
 		pending.add(sent);
@@ -125,10 +121,10 @@ t.test(
 			checks.every(({ status }) => status === 200),
 			"who had a connection was served all the time",
 		);
-		await soon(
+		await until(
 			"a login works again",
-			15,
 			async () => (await server.login("root").then(({ status }) => status, broke)) === 200,
+			{ seconds: 15, everyMs: 50 },
 		);
 		t.ok(group.peak() < bytes, "and it never had all of its memory");
 		t.notMatch(server.stdout(), /"level":60/);

@@ -7,10 +7,11 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { type RunningServer, rootAccount, startServer, type TokenPair, testSecret } from "../support/process.ts";
+import { rounds } from "../support/rounds.ts";
 import { openStoreLocation } from "../support/stores.ts";
 
 /** Row F14 asks for 200, half of them on each store. */
-const kills = process.env.ROUNDS === "full" ? 100 : 10;
+const kills = rounds(100);
 const clients = 4;
 /** A kill comes up to so long after the first refresh was answered again. */
 const longestMomentMs = 60;

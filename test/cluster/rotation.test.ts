@@ -8,6 +8,7 @@ import t, { type Test } from "tap";
 import type { Settings } from "../support/process.ts";
 import { kidOf } from "../support/rings.ts";
 import { progress, rounds } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
@@ -23,15 +24,6 @@ type Client = ReturnType<typeof createClient>;
 const keySetOf = async (client: Client, { url }: Replica) => client.send(`${url}/.well-known/jwks.json`);
 const kidsOf = async (client: Client, replica: Replica) =>
 	(await keySetOf(client, replica)).json<{ keys: { kid: string }[] }>().keys.map(({ kid }) => kid);
-
-async function until(what: string, isSo: () => Promise<boolean>, patienceMs: number): Promise<number> {
-	const begin = performance.now();
-	while (!(await isSo())) {
-		if (performance.now() - begin > patienceMs) throw new Error(`It did not come: ${what}`);
-		await sleep(50);
-	}
-	return performance.now() - begin;
-}
 
 /** Rotates so often while tokens are made and verified everywhere all the time; answers what went wrong. */
 async function rotateUnderLoad(t: Test, database: Database, replicas: readonly Replica[], times: number) {
@@ -100,7 +92,7 @@ async function rotateUnderLoad(t: Test, database: Database, replicas: readonly R
 		const made = JSON.parse((await command(t, database.url, ["key", "rotate", "--json"])).stdout) as { kid: string };
 		const shown = async () =>
 			(await Promise.all(replicas.map((one) => kidsOf(client, one)))).every((kids) => kids.includes(made.kid));
-		const shownMs = await until("every replica shows the new key", shown, 1000);
+		const shownMs = await until("every replica shows the new key", shown, { seconds: 1, everyMs: 50 });
 		const shownAt = now;
 		for (const seconds of [100, 100, 100, 30]) {
 			await pass(seconds);
@@ -109,7 +101,7 @@ async function rotateUnderLoad(t: Test, database: Database, replicas: readonly R
 		}
 		await pass(publishedSeconds - 330);
 		const signs = async () => firstSigned.has(made.kid);
-		const signedMs = await until("the new key signs", signs, 25_000);
+		const signedMs = await until("the new key signs", signs, { seconds: 25, everyMs: 50 });
 		const waited = (firstSigned.get(made.kid) ?? 0) - shownAt;
 		t.ok(waited >= maxAgeSeconds + 30, `J05: it signs ${waited} s after every replica has shown it`);
 		progress(
@@ -151,7 +143,7 @@ t.test("J06, fault 25: three processes that rotate at once make one key, and so 
 	const before = await count();
 	// Past KEY_ROTATION_DAYS: each replica finds it due.
 	await database.query("update signing_keys set signs_at = signs_at - 31 * 86400 where state = 'active'");
-	await until("a key is published", async () => (await count()) > before, 15_000);
+	await until("a key is published", async () => (await count()) > before, { seconds: 15, everyMs: 50 });
 	await sleep(12_000);
 	t.equal(await count(), before + 1, "by themselves they made one, too");
 });

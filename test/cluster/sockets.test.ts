@@ -3,9 +3,10 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import { full, progress } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { createClient } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
-import { type Single, soon, startUnder } from "./support/single.ts";
+import { type Single, startUnder } from "./support/single.ts";
 
 /** Opens so many connections, each of which sends these bytes and no more. */
 function openMany(t: Test, { url }: Single, count: number, bytes: (index: number) => string) {
@@ -47,7 +48,7 @@ t.test(
 		const kinds = [`${head}X-A: `, `${head}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{`, "P"];
 		const half = openMany(t, server, 2000, (index) => kinds[index % kinds.length] ?? "");
 		const tookMs: number[] = [];
-		const cut = soon("all of them are cut", 20, () => half.open() === 0);
+		const cut = until("all of them are cut", () => half.open() === 0, { seconds: 20, everyMs: 50 });
 		while (half.open() > 0 && tookMs.length < 2000) {
 			for (const path of ["/readyz", "/protected"]) {
 				const began = performance.now();
@@ -79,11 +80,14 @@ t.test(
 			await sleep(3000);
 			t.equal(server.child.exitCode, null, "it runs");
 			crowd.close();
-			await soon("LIVE answers", 5, () =>
-				server.get("/livez").then(
-					({ status }) => status === 200,
-					() => false,
-				),
+			await until(
+				"LIVE answers",
+				() =>
+					server.get("/livez").then(
+						({ status }) => status === 200,
+						() => false,
+					),
+				{ seconds: 5, everyMs: 50 },
 			);
 			t.equal((await server.get("/readyz")).status, 200);
 			t.equal((await server.get("/protected", token)).status, 200);

@@ -9,9 +9,10 @@ import t from "tap";
 import type { TokenPair } from "../support/process.ts";
 import { full, progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 import { createClient } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
-import { needsRoot, type Single, soon, startUnder } from "./support/single.ts";
+import { needsRoot, type Single, startUnder } from "./support/single.ts";
 
 /** Everything that goes on without a write. */
 const reads = ["/livez", "/readyz", "/.well-known/jwks.json", "/protected", "/me", "/sessions"];
@@ -46,10 +47,14 @@ t.test(
 			fill(join(inside, "ballast"));
 			let attempts = 0;
 			// What SQLite has already written once it can write again without more room.
-			await soon("a login is refused", 60, async () => {
-				attempts++;
-				return (await server.login("root")).status === 503;
-			});
+			await until(
+				"a login is refused",
+				async () => {
+					attempts++;
+					return (await server.login("root")).status === 503;
+				},
+				{ seconds: 60, everyMs: 50 },
+			);
 			progress(`round ${round}: the disk was full at login ${attempts}`);
 			const login = await server.login("root");
 			t.equal(login.status, 503);
@@ -59,7 +64,10 @@ t.test(
 			t.match(await refresh(server, pair), { status: 503, code: "STORE_UNAVAILABLE" });
 			t.match(server.stdout(), /database or disk is full/, "the log says why");
 			rmSync(join(inside, "ballast"));
-			await soon("logins work again", 5, async () => (await server.login("root")).status === 200);
+			await until("logins work again", async () => (await server.login("root")).status === 200, {
+				seconds: 5,
+				everyMs: 50,
+			});
 			t.equal(integrity(join(folder, "gatehouse.db"), server.nodePid), "ok");
 		}
 		t.match(await refresh(server, pair), { status: 200 }, "what was refused has cost nothing");
@@ -137,11 +145,15 @@ t.test(
 		strace.stderr.on("data", (text) => {
 			traced += text;
 		});
-		await soon("calls fail", 10, async () => {
-			const answer = await first.login("root");
-			if (answer.status === 200) acknowledged.push((await answer.json()) as TokenPair);
-			return traced.includes("INJECTED");
-		});
+		await until(
+			"calls fail",
+			async () => {
+				const answer = await first.login("root");
+				if (answer.status === 200) acknowledged.push((await answer.json()) as TokenPair);
+				return traced.includes("INJECTED");
+			},
+			{ everyMs: 50 },
+		);
 		const token = acknowledged[0]?.access_token;
 		for (let round = 0; round < (full ? 50 : 5); round++) {
 			const answer = await first.login("root");
@@ -153,12 +165,16 @@ t.test(
 		const detached = once(strace, "exit");
 		strace.kill("SIGINT");
 		await detached;
-		await soon("logins work again", 5, async () => {
-			const answer = await first.login("root");
-			if (answer.status !== 200) return false;
-			acknowledged.push((await answer.json()) as TokenPair);
-			return true;
-		});
+		await until(
+			"logins work again",
+			async () => {
+				const answer = await first.login("root");
+				if (answer.status !== 200) return false;
+				acknowledged.push((await answer.json()) as TokenPair);
+				return true;
+			},
+			{ seconds: 5, everyMs: 50 },
+		);
 		t.notMatch(first.stdout(), /"level":60/);
 		first.signal("SIGKILL");
 		await first.ended;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import t, { type Test } from "tap";
 import type { TokenPair } from "../support/process.ts";
 import { progress, rounds } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { copyOf } from "./support/copy.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { createClient, type Sample, startLoad, summary } from "./support/load.ts";
@@ -28,13 +29,8 @@ function open(t: Test): Client {
 	return client;
 }
 
-/** Waits until something is so, and answers how long that took. */
-async function until(isSo: () => Promise<boolean>, limitMs = 15_000): Promise<number> {
-	const began = performance.now();
-	while (!(await isSo()) && performance.now() - began < limitMs) await sleep(25);
-	return performance.now() - began;
-}
-
+/** A test that waits for longer fails. */
+const patience = { seconds: 15, everyMs: 25 };
 const fields = { username: "root", password: "no password of this account" };
 
 t.test(
@@ -65,7 +61,8 @@ t.test(
 			await sleep(500);
 			const { status } = await client.send(`${other.url}/revoke`, { token: spare, fields: { token: spare } });
 			t.equal(status, 200);
-			return until(async () => (await client.send(`${url}/protected`, { token: spare })).status === 401);
+			const isRefused = async () => (await client.send(`${url}/protected`, { token: spare })).status === 401;
+			return until("it is refused here", isRefused, patience);
 		})();
 		const quick: number[] = [];
 		while (performance.now() - began < 2000) {
@@ -92,7 +89,9 @@ t.test(
 		t.ok(quick.length > 30 && p95 < 250, `${quick.length} answers without the store, p95 ${p95.toFixed(0)} ms`);
 		await Promise.all(holders.map((holder) => holder.end()));
 		const backMs = await until(
+			"a refresh works",
 			async () => (await client.send(`${url}/refresh`, { fields: { refresh_token } })).status === 200,
+			patience,
 		);
 		t.ok(backMs < 5000, `back after ${backMs.toFixed(0)} ms`);
 	},
@@ -225,7 +224,7 @@ t.test(
 			await client.login(there.url, "root"),
 		];
 		t.equal((await post(here.url, "/logout", out)).status, 204);
-		await until(async () => (await use(there.url, out)) === 401);
+		await until("the logout is known there", async () => (await use(there.url, out)) === 401, patience);
 
 		await old.query("alter system set default_transaction_read_only = on");
 		await old.query("select pg_reload_conf()");
@@ -240,7 +239,8 @@ t.test(
 		t.same([await use(here.url, stays), await use(here.url, out)], [200, 401], "tokens are judged by what is known");
 		const degraded = async () =>
 			(await client.send(`${there.url}/readyz`)).json<{ status: string }>().status === "degraded";
-		t.ok((await until(degraded)) < 3000, "also a replica that only reads has noticed");
+		const noticedMs = await until("the other is degraded", degraded, patience);
+		t.ok(noticedMs < 3000, "also a replica that only reads has noticed");
 
 		const copied = await copyOf(t, old);
 		const next = await startDatabase(t, { folder: copied });
@@ -249,21 +249,25 @@ t.test(
 		// Connections that are open stay where they are: the old server lives on.
 		proxy.line.target = next.port;
 		const backMs = await until(
+			"a refresh works",
 			async () =>
 				(await client.send(`${here.url}/refresh`, { fields: { refresh_token: stays.refresh_token } })).status === 200,
+			patience,
 		);
 		t.ok(backMs < 10_000, `writes go on after ${backMs.toFixed(0)} ms`);
-		t.ok((await until(async () => !(await degraded()))) < 10_000);
+		t.ok((await until("the other is well", async () => !(await degraded()), patience)) < 10_000);
 		t.same([await use(here.url, out), await use(there.url, out)], [401, 401], "what was revoked before stays so");
 		t.equal((await client.send(`${here.url}/refresh`, { fields: { refresh_token: out.refresh_token } })).status, 401);
 		t.equal((await post(there.url, "/logout", later)).status, 204);
-		t.ok((await until(async () => (await use(here.url, later)) === 401)) < 1000, "and both hear of each other");
+		const heardMs = await until("the logout is known here", async () => (await use(here.url, later)) === 401, patience);
+		t.ok(heardMs < 1000, "and both hear of each other");
 		const left = async () =>
 			(
 				await old.query(
 					"select 1 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
 				)
 			).length;
-		t.ok((await until(async () => (await left()) === 0, 20_000)) < 20_000, "nobody is connected to the old one");
+		const leftMs = await until("all have left", async () => (await left()) === 0, { seconds: 20, everyMs: 25 });
+		t.ok(leftMs < 20_000, "nobody is connected to the old one");
 	},
 );

@@ -1,13 +1,14 @@
 /** How replicas hear of each other: by notifications, by polling alone, and after everything that can go wrong with both. */
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
 import t, { type Test } from "tap";
 import { full, progress, rounds } from "../support/rounds.ts";
+import { until } from "../support/until.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
 import { command, type Replica, startReplicas } from "./support/replicas.ts";
 import { measureRevocations, revocationMs } from "./support/revocation.ts";
+import { connectTo } from "./support/sql.ts";
 
 /** The promised bound on every replica that reaches the store. */
 const boundMs = 1000;
@@ -25,10 +26,8 @@ function clientOf(t: Test) {
 	return client;
 }
 
-async function connect(t: Test, connectionString: string): Promise<pg.Client> {
-	const client = new pg.Client({ connectionString });
-	client.on("error", () => {});
-	await client.connect();
+async function connect(t: Test, url: string) {
+	const client = await connectTo(url);
 	t.teardown(() => client.end());
 	return client;
 }
@@ -37,13 +36,9 @@ async function connect(t: Test, connectionString: string): Promise<pg.Client> {
 const arrivals = (replica: Replica): number =>
 	replica.server.logged().filter(({ msg }) => msg === "notifications of changes arrive").length;
 
-async function until(what: string, isSo: () => boolean | Promise<boolean>, patienceMs = 30_000): Promise<void> {
-	const end = performance.now() + patienceMs;
-	while (!(await isSo())) {
-		if (performance.now() > end) throw new Error(`It did not come: ${what}`);
-		await sleep(20);
-	}
-}
+/** Waits until each replica has said so as often as this. */
+const allListen = (replicas: readonly Replica[], times: number) =>
+	until("all listen", () => replicas.every((replica) => arrivals(replica) === times), { seconds: 30 });
 
 t.test("V02: a logout at one of three replicas is one at the others within a second, by polling alone", async (t) => {
 	const database = await startDatabase(t);
@@ -57,7 +52,7 @@ t.test("V02: a logout at one of three replicas is one at the others within a sec
 t.test("V02: with notifications it takes 50 ms at most in 99 of 100", async (t) => {
 	const database = await startDatabase(t);
 	const replicas = await startReplicas(t, database.url);
-	await until("all listen", () => replicas.every((replica) => arrivals(replica) === 1));
+	await allListen(replicas, 1);
 	// Fewer would have no hundredth.
 	const took = await measureRevocations(clientOf(t), replicas, Math.max(100, rounds(500)), { idleMs: 300 });
 	progress(`with notifications, ${took.length} rounds: p50, p99, max ${spread(took)}`);
@@ -72,7 +67,7 @@ t.test("V09, fault 10: the bound holds while listeners are cut off, and they com
 	const client = clientOf(t);
 	const took: number[] = [];
 	for (let round = 1; round <= rounds(50); round++) {
-		await until("all listen again", () => replicas.every((replica) => arrivals(replica) === round));
+		await allListen(replicas, round);
 		const { access_token } = await client.login(from.url, "root");
 		const cut = await database.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${listens}`);
 		t.equal(cut.length, 3, "one connection each");
@@ -88,16 +83,18 @@ t.test("V09, fault 10: notifications that a network swallows are missed by nobod
 	const listenUrl = new URL(database.url);
 	listenUrl.port = String(proxy.port);
 	const replicas = await startReplicas(t, database.url, { settings: { DATABASE_LISTEN_URL: listenUrl.href } });
-	await until("all listen", () => replicas.every((replica) => arrivals(replica) === 1));
+	await allListen(replicas, 1);
 	const client = clientOf(t);
 	proxy.line.swallows = true;
 	const took = await measureRevocations(client, replicas, rounds(50));
 	t.ok(at(took, 1) <= boundMs, `nobody is told that the connection is dead: ${spread(took)}`);
-	await until("the silence is noticed", () =>
-		replicas.every(({ server }) => server.logged().some(({ msg }) => /do not arrive/.test(String(msg)))),
+	await until(
+		"the silence is noticed",
+		() => replicas.every(({ server }) => server.logged().some(({ msg }) => /do not arrive/.test(String(msg)))),
+		{ seconds: 30 },
 	);
 	proxy.line.swallows = false;
-	await until("all listen again", () => replicas.every((replica) => arrivals(replica) === 2));
+	await allListen(replicas, 2);
 	const again = await measureRevocations(client, replicas, 10);
 	t.ok(at(again, 0.5) <= 50, `woken again: ${spread(again)}`);
 });
@@ -107,7 +104,7 @@ t.test("Z10, fault 10: revocations and keys arrive although every NOTIFY is bloc
 	const database = await startDatabase(t, { settings: { synchronous_commit: "local" } });
 	const replicas = await startReplicas(t, database.url);
 	const client = clientOf(t);
-	await until("all listen", () => replicas.every((replica) => arrivals(replica) === 1));
+	await allListen(replicas, 1);
 	await database.query("alter system set synchronous_standby_names = 'nobody'");
 	await database.query("select pg_reload_conf()");
 	// Who notifies holds a lock of the whole server until its commit is through, and this one waits for a standby that never comes.
@@ -127,11 +124,9 @@ t.test("Z10, fault 10: revocations and keys arrive although every NOTIFY is bloc
 	t.ok(at(took, 1) <= boundMs, spread(took));
 	const { kid } = JSON.parse((await command(t, database.url, ["key", "rotate", "--json"])).stdout);
 	const shows = async ({ url }: Replica) => (await client.send(`${url}/.well-known/jwks.json`)).body.includes(kid);
-	await until(
-		"every replica shows the new key",
-		async () => (await Promise.all(replicas.map(shows))).every(Boolean),
-		boundMs,
-	);
+	await until("every replica shows the new key", async () => (await Promise.all(replicas.map(shows))).every(Boolean), {
+		seconds: boundMs / 1000,
+	});
 	await t.rejects(probe.query("notify anything"), { code: "55P03" }, "it was blocked to the end");
 
 	const [waiting] = await database.query(

@@ -1,23 +1,13 @@
 /** What an administrator can do about sessions from the command line, beside a server that runs. */
-import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { goodPassword } from "../support/app.ts";
 import { rootAccount, run, startServer, testSecret } from "../support/process.ts";
 import { openStoreLocation } from "../support/stores.ts";
+import { untilStatus } from "../support/until.ts";
 
 interface Tokens {
 	access_token: string;
 	refresh_token: string;
-}
-
-/** Waits up to a second for this status: what a command changes holds within that. */
-async function within(ask: () => Promise<Response>, status: number): Promise<boolean> {
-	const began = performance.now();
-	while (performance.now() - began < 1000) {
-		if ((await ask()).status === status) return true;
-		await sleep(25);
-	}
-	return false;
 }
 
 for (const kind of ["sqlite", "postgres"] as const)
@@ -39,7 +29,7 @@ for (const kind of ["sqlite", "postgres"] as const)
 		t.match((await cli("user sessions ada")).stdout, sid);
 
 		t.match(await cli(`user logout ada ${sid}`), { code: 0, stdout: `ada is logged out of the session ${sid}\n` });
-		t.ok(await within(use(first.access_token), 401), "the one that was named ends");
+		t.ok((await untilStatus(401, use(first.access_token))) < 1000, "the one that was named ends");
 		t.equal((await use(second.access_token)()).status, 200, "the other goes on");
 		t.match(await cli(`user logout ada ${sid}`), { code: 1, stderr: "gatehouse: There is no such session\n" });
 		t.match(await cli(`user logout root ${listed[0]?.id}`), { code: 1 }, "nobody ends one through another's name");
@@ -48,11 +38,11 @@ for (const kind of ["sqlite", "postgres"] as const)
 		t.match(await cli("user roles ada user admin"), { code: 0 });
 		t.equal((await use(second.access_token)()).status, 200, "new roles wait for the next token");
 		t.match(await cli("user roles ada user --now"), { code: 0, stdout: "ada: user\n" });
-		t.ok(await within(use(second.access_token), 401), "--now ends what has the old ones");
+		t.ok((await untilStatus(401, use(second.access_token))) < 1000, "--now ends what has the old ones");
 
 		const third = await login();
 		t.match(await cli("user logout ada"), { code: 0, stdout: "ada is logged out of all of its sessions\n" });
-		t.ok(await within(use(third.access_token), 401));
+		t.ok((await untilStatus(401, use(third.access_token))) < 1000);
 		const refresh = await fetch(`${server.url}/refresh`, {
 			method: "POST",
 			body: new URLSearchParams({ refresh_token: third.refresh_token }),

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import t, { type Test } from "tap";
 import { freePort } from "../support/free-port.ts";
-import { launchServer, type Running, rootAccount, run, startServer } from "../support/process.ts";
+import { launchServer, type Running, rootAccount, run, startServer, testSecret } from "../support/process.ts";
 import { temporaryFolder } from "../support/stores.ts";
 
 const settings = (t: Test, more: Record<string, string> = {}) => ({
@@ -69,7 +69,7 @@ t.test("while the store is not open yet, the process lives, is not ready, and ha
 	const server = launchServer(t, {
 		MANAGEMENT_PORT: "0",
 		DATABASE_URL: `postgres://nobody@127.0.0.1:${port}/none`,
-		SECRET: "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX",
+		SECRET: testSecret,
 	});
 	const management = await managementOf(server);
 	const [live, started, ready, metrics] = await Promise.all(

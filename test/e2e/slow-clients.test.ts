@@ -14,8 +14,8 @@ import {
 	noConnection,
 	post,
 	refusal,
-	until,
 } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 /** Writes one byte every half second, and answers what came back when the server had enough. */
 async function drip(port: number, first: string, bytes: string): Promise<Exchange> {
@@ -77,11 +77,12 @@ t.test("a client that hangs up while its login waits frees its place", async (t)
 	const bytes = `${post}Content-Length: ${fields.length}\r\n\r\n${fields}`;
 	const sockets = Array.from({ length: 6 }, () => connect(port, "127.0.0.1"));
 	for (const socket of sockets) socket.on("error", () => {}).write(bytes);
-	await until(() => passwords.stats().waiting === 5);
+	// The first hash takes a quarter of a second, and what comes next must be seen before its end.
+	await until("five wait", () => passwords.stats().waiting === 5, { everyMs: 10 });
 	for (const socket of sockets) socket.destroy();
-	await until(() => passwords.stats().waiting === 0);
+	await until("none waits", () => passwords.stats().waiting === 0, { everyMs: 10 });
 	t.equal(passwords.stats().work.verify, 0, "the first hash still runs: the others left without one");
-	await until(() => passwords.stats().running === 0);
+	await until("none runs", () => passwords.stats().running === 0);
 	t.ok(passwords.stats().work.verify <= 1, "and what ran ends in peace");
 	t.equal((await house.login("root")).statusCode, 200);
 	t.equal(house.logged.filter(({ level }) => Number(level) >= 50).length, 0, "nobody calls that a fault");

@@ -4,14 +4,11 @@ import { openAccounts } from "../../src/services.ts";
 import { type TestApp, testApp } from "../support/app.ts";
 import { doors, expectAccepted, expectRefused, withAccount } from "../support/forgery.ts";
 import { onEachStore } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 /** Milliseconds until a door refuses a token that it accepts now. */
-async function untilRefused({ get }: TestApp, token: string): Promise<number> {
-	const start = performance.now();
-	while ((await get("/protected", token)).statusCode === 200 && performance.now() - start < 5000)
-		await new Promise((resolve) => setTimeout(resolve, 20));
-	return performance.now() - start;
-}
+const untilRefused = ({ get }: TestApp, token: string) =>
+	until("the token is refused", async () => (await get("/protected", token)).statusCode !== 200, { seconds: 5 });
 
 onEachStore((kind) => {
 	t.test(

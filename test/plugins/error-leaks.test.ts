@@ -7,7 +7,8 @@ import t from "tap";
 import { errors } from "../../src/errors.ts";
 import { testApp } from "../support/app.ts";
 import { beginSession } from "../support/sessions.ts";
-import { host, listen, noConnection, until } from "../support/sockets.ts";
+import { host, listen, noConnection } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 const formType = "application/x-www-form-urlencoded";
 
@@ -115,7 +116,8 @@ t.test(
 				}
 		}
 		await noConnection(house);
-		await until(() => services.passwords.stats().running + services.passwords.stats().waiting === 0);
+		const { passwords } = services;
+		await until("no hash is under way", () => passwords.stats().running + passwords.stats().waiting === 0);
 		t.same(rejections, [], "no unhandled rejection");
 		t.same(
 			house.logged.filter(({ level }) => Number(level) >= 50),

@@ -2,10 +2,11 @@
 import { randomInt } from "node:crypto";
 import t from "tap";
 import { goodPassword, testApp } from "../support/app.ts";
+import { rounds } from "../support/rounds.ts";
 
 const good = new URLSearchParams({ username: "root", password: goodPassword }).toString();
 const json = JSON.stringify({ username: "root", password: goodPassword });
-const fuzzed = process.env.ROUNDS === "full" ? 5_000 : 500;
+const fuzzed = rounds(5_000);
 
 t.test("bodies", async (t) => {
 	const { app, services, login } = await testApp(t, { logLevel: "fatal" });

@@ -5,8 +5,9 @@ import type { AddressInfo } from "node:net";
 import t from "tap";
 import { type TestApp, testApp } from "../support/app.ts";
 import { expectAccepted, expectRefused, segments } from "../support/forgery.ts";
+import { rounds } from "../support/rounds.ts";
 
-const rounds = process.env.ROUNDS === "full" ? 10_000 : 1_000;
+const many = rounds(10_000);
 
 /** Counts how often a key is looked up: once for each token whose signature is verified, never for a remembered one. */
 function countVerifications({ services }: TestApp): () => number {
@@ -19,7 +20,7 @@ function countVerifications({ services }: TestApp): () => number {
 	return () => count;
 }
 
-t.test(`T26: every one of ${rounds} interleaved requests of 20 users is answered for its sender`, async (t) => {
+t.test(`T26: every one of ${many} interleaved requests of 20 users is answered for its sender`, async (t) => {
 	const { app, mint, claims } = await testApp(t, { logLevel: "fatal" });
 	await app.listen({ host: "127.0.0.1", port: 0 });
 	const { port } = app.server.address() as AddressInfo;
@@ -47,7 +48,7 @@ t.test(`T26: every one of ${rounds} interleaved requests of 20 users is answered
 	const wrong: string[] = [];
 	let next = 0;
 	const worker = async () => {
-		while (next < rounds) {
+		while (next < many) {
 			const turn = next++;
 			// Steps of 7 and of 13 put other neighbours beside each user in every round; every eleventh token is forged.
 			const user = (turn * 7 + Math.floor(turn / 20) * 13) % 20;
@@ -61,7 +62,7 @@ t.test(`T26: every one of ${rounds} interleaved requests of 20 users is answered
 	};
 	await Promise.all(Array.from({ length: 64 }, worker));
 	t.same(wrong, []);
-	t.equal(next, rounds);
+	t.equal(next, many);
 });
 
 t.test("one token gives one answer, however often it is sent", async (t) => {

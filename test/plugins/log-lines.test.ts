@@ -4,7 +4,8 @@ import type { FastifyReply } from "fastify";
 import t from "tap";
 import { errors } from "../../src/errors.ts";
 import { form, testApp } from "../support/app.ts";
-import { exchange, fields, host, listen, post, until } from "../support/sockets.ts";
+import { exchange, fields, host, listen, post } from "../support/sockets.ts";
+import { until } from "../support/until.ts";
 
 t.test("G04: no text breaks a line of the log or fakes one", async (t) => {
 	// A trusted proxy passes on what a client has sent.
@@ -151,7 +152,7 @@ t.test("G05: a fault is an error in the log, also when its client has gone or a 
 	for (const url of ["/breaks-late", "/unreachable-late"]) {
 		const { text } = await exchange(port, `GET ${url} HTTP/1.1\r\n${host}\r\n`, 100);
 		t.equal(text, "", "the client left without an answer");
-		await until(() => lineOf(url) !== undefined);
+		await until(`${url} is logged`, () => lineOf(url) !== undefined);
 		t.match(lineOf(url), expected, `${url}: nobody was there to be told`);
 		t.match(JSON.stringify(lineOf(url)), /the disk is full/, `${url}: with its reason`);
 	}
@@ -162,7 +163,7 @@ t.test("G05: a client that leaves in the middle of its body is no fault", async 
 	const port = await listen(house);
 	const half = `Content-Length: ${fields.length}\r\n\r\n${fields.slice(0, 9)}`;
 	t.equal((await exchange(port, post + half, 100)).text, "");
-	await until(() => house.logged.some(({ route }) => route === "/login"));
+	await until("the request is logged", () => house.logged.some(({ route }) => route === "/login"));
 	for (const line of house.logged) t.equal(line.level, 30, String(line.msg));
 	t.equal(house.services.passwords.stats().work.verify, 0, "and no login");
 });

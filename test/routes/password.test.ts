@@ -1,10 +1,11 @@
 /** `POST /password` through the front door, on both stores: rows L08, L10 to L12, L14 to L17, L20, L25 and L28. */
 import t from "tap";
 import { createFakeClock, form, goodPassword, type TestApp, testApp } from "../support/app.ts";
+import { rounds } from "../support/rounds.ts";
 import { onEachStore } from "../support/stores.ts";
 
 const nextPassword = "walnut harbour sixteen lanterns";
-const rounds = process.env.ROUNDS === "full" ? 100 : 10;
+const times = rounds(100);
 
 /** Posts the form with a token. */
 function change({ app }: TestApp, token: string, fields: Record<string, string>) {
@@ -125,14 +126,14 @@ onEachStore((kind) => {
 			}
 		});
 
-		await t.test(`L20: a change at the moment of a login wins, ${rounds} times`, async (t) => {
+		await t.test(`L20: a change at the moment of a login wins, ${times} times`, async (t) => {
 			const id = await addUser("race");
 			const token = await tokenFor("race");
 			const first = await services.users.findCredentials({ id });
 			if (!first) throw new Error("no account");
 			// The same hash under another prefix: outdated, so that every login wants to replace it.
 			const outdated = first.password.hash.replace("$2b$", "$2a$");
-			for (let round = 0; round < rounds; round++) {
+			for (let round = 0; round < times; round++) {
 				await services.store.db.updateTable("users").set({ password_hash: outdated }).where("id", "=", id).execute();
 				const logins = () => login("race", goodPassword);
 				const changes = () => change(house, token, fields(goodPassword, nextPassword));

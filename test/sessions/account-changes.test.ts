@@ -14,8 +14,8 @@ import {
 	refreshWith,
 	rotate,
 } from "../support/sessions.ts";
-import { until } from "../support/sockets.ts";
 import { onEachStore } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 const nextPassword = "walnut harbour sixteen lanterns";
 
@@ -156,15 +156,10 @@ onEachStore((kind) => {
 							await gate.promise;
 						});
 						await written.promise;
-						let waits = false;
-						const watch = async () => {
-							const { rows } = await sql`select 1 from pg_locks where not granted`.execute(store.db);
-							waits ||= rows.length > 0;
-						};
 						const login = house.login(`meets-${change}`);
-						await until(() => {
-							void watch();
-							return waits;
+						await until("the login waits for a lock", async () => {
+							const { rows } = await sql`select 1 from pg_locks where not granted`.execute(store.db);
+							return rows.length > 0;
 						});
 						gate.resolve();
 						await changing;

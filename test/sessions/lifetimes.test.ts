@@ -5,6 +5,7 @@ import t from "tap";
 import { inSteps, openHousekeeping } from "../../src/housekeeping.ts";
 import type { Store } from "../../src/store/store.ts";
 import { createFakeClock, testApp } from "../support/app.ts";
+import { rounds } from "../support/rounds.ts";
 import {
 	beginRow,
 	beginSession,
@@ -17,11 +18,11 @@ import {
 	refreshWith,
 	rotate,
 } from "../support/sessions.ts";
-import { until } from "../support/sockets.ts";
 import { onEachStore, openStoreLocation } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 const day = 86_400;
-const many = process.env.ROUNDS === "full" ? 100_000 : 10_000;
+const many = rounds(100_000);
 
 onEachStore((kind) => {
 	t.test(`${kind}: lifetimes`, async (t) => {
@@ -189,7 +190,7 @@ t.test("housekeeping ends with the step that is under way, and a step that fails
 			},
 		],
 	});
-	await until(() => steps === 3 && tries >= 3);
+	await until("both chores have run", () => steps === 3 && tries >= 3);
 	let closed = false;
 	const closing = housekeeping.close().then(() => {
 		closed = true;

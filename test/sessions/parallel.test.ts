@@ -7,8 +7,9 @@ import t from "tap";
 import { form, type TestApp, testApp } from "../support/app.ts";
 import { rounds } from "../support/rounds.ts";
 import { beginSession, pairOf, refreshWith, rotate } from "../support/sessions.ts";
-import { listen, until } from "../support/sockets.ts";
+import { listen } from "../support/sockets.ts";
 import { onEachStore, openStoreLocation } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 const parallel = 50;
 
@@ -87,7 +88,7 @@ t.test("F15: 500 refreshes that wait for one session hold no connection, and hol
 	// In waves: how fast the store looks up 500 sessions at once is not what this is about.
 	while (waiting.length < 500) {
 		for (let turn = 0; turn < 25; turn++) waiting.push(refreshWith(house, ada.refresh).finally(() => answered++));
-		await until(() => arrived === waiting.length);
+		await until("all of them have looked", () => arrived === waiting.length);
 	}
 	const next = await rotate(t, house, bob.refresh, "another user's refresh is answered meanwhile");
 	t.equal((await house.login("bob")).statusCode, 200, "a login too");

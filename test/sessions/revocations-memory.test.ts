@@ -6,10 +6,11 @@ import type { Principal } from "../../src/principal.ts";
 import { createRevocations, type Revocations } from "../../src/revocations.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 import { createFakeClock, testApp } from "../support/app.ts";
+import { rounds } from "../support/rounds.ts";
 import { beginSession, bulk, passTime, post } from "../support/sessions.ts";
 import { onEachStore, openStoreLocation, type StoreLocation, versionsOf } from "../support/stores.ts";
 
-const many = process.env.ROUNDS === "full" ? 1_000_000 : 100_000;
+const many = rounds(1_000_000);
 const margin = 30 + 300;
 
 const token = (tokenId: string, sessionId = "none") => ({ id: "nobody", sessionId, tokenId }) as Principal;

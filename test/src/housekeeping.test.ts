@@ -5,6 +5,7 @@ import { systemClock } from "../../src/clock.ts";
 import { type Chore, openHousekeeping } from "../../src/housekeeping.ts";
 import { openStore } from "../../src/store/store.ts";
 import { onEachStore } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 const log = pino({ level: "silent" });
 
@@ -43,7 +44,8 @@ onEachStore((kind, open) => {
 			];
 			replicas.push(openHousekeeping({ store, reachable: () => true, chores, log }));
 		}
-		while (done.process.some((times) => times < 5)) await new Promise((resolve) => setTimeout(resolve, 50));
+		const isDone = () => done.process.every((times) => times >= 5);
+		await until("each has done its own five times", isDone, { seconds: 30, everyMs: 50 });
 		await Promise.all(replicas.map((replica) => replica.close()));
 		const seconds = (performance.now() - began) / 1000;
 		t.ok(done.store.length >= 2, `${done.store.length} times`);
@@ -69,10 +71,7 @@ onEachStore((kind, open) => {
 				log,
 			});
 			t.teardown(() => housekeeping.close());
-			const until = async (isSo: () => boolean) => {
-				while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 20));
-			};
-			await until(() => asked === 1);
+			await until("it looks whether the store is there", () => asked === 1);
 			const now = await store.now();
 			t.same(await store.db.selectFrom("chores").selectAll().execute(), [], "nothing was claimed");
 			// Claimed by somebody who was never heard of again.
@@ -81,7 +80,7 @@ onEachStore((kind, open) => {
 				.values({ name: "shared", next_at: now + 2 })
 				.execute();
 			reachable = true;
-			await until(() => done === 1);
+			await until("the chore is done", () => done === 1, { seconds: 30 });
 			t.ok((await store.now()) >= now + 2, "not before its time");
 		},
 	);
@@ -103,8 +102,7 @@ onEachStore((kind, open) => {
 			log,
 		});
 		t.teardown(() => housekeeping.close());
-		for (let turn = 0; done === 0 && turn < 300; turn++) await new Promise((resolve) => setTimeout(resolve, 20));
-		t.not(done, 0);
+		await until("the chore is done", () => done > 0, { seconds: 6 });
 		const { next_at } = await store.db.selectFrom("chores").select("next_at").executeTakeFirstOrThrow();
 		t.ok(next_at <= (await store.now()) + 1, "and its next time is right again");
 	});

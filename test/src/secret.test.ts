@@ -5,9 +5,8 @@ import t from "tap";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
 import { deriveKey, openSecret } from "../../src/secret.ts";
 import { readOrCreate } from "../../src/secret-file.ts";
+import { testSecret } from "../support/settings.ts";
 import { temporaryFolder } from "../support/stores.ts";
-
-const secret = "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX";
 
 t.test(
 	"J08: the secret is made once, with 256 random bits and mode 0600, and is the same at the next start",
@@ -27,7 +26,7 @@ t.test(
 
 t.test("a SECRET that is set is used, and no file is made", async (t) => {
 	const dataDir = join(temporaryFolder(t), "data");
-	t.equal(openSecret(loadConfig({ DATA_DIR: dataDir, SECRET: secret }).config), secret);
+	t.equal(openSecret(loadConfig({ DATA_DIR: dataDir, SECRET: testSecret }).config), testSecret);
 	t.throws(() => statSync(dataDir), { code: "ENOENT" });
 });
 
@@ -63,10 +62,10 @@ t.test("of several that make a file together all get the one that came first", a
 });
 
 t.test("each purpose has a key of its own, which follows from the secret alone", async (t) => {
-	const key = deriveKey(secret, "signing keys");
+	const key = deriveKey(testSecret, "signing keys");
 	t.equal(key.length, 32);
-	t.ok(key.equals(deriveKey(secret, "signing keys")));
-	t.notOk(key.equals(deriveKey(secret, "refresh tokens")));
-	t.notOk(key.equals(deriveKey(`${secret}x`, "signing keys")));
-	t.notOk(key.toString("latin1").includes(secret.slice(0, 8)));
+	t.ok(key.equals(deriveKey(testSecret, "signing keys")));
+	t.notOk(key.equals(deriveKey(testSecret, "refresh tokens")));
+	t.notOk(key.equals(deriveKey(`${testSecret}x`, "signing keys")));
+	t.notOk(key.toString("latin1").includes(testSecret.slice(0, 8)));
 });

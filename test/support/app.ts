@@ -21,6 +21,7 @@ import { createLimits } from "../../src/throttle/limits.ts";
 import type { AccessClaims } from "../../src/tokens.ts";
 import type { Tracing } from "../../src/tracing.ts";
 import { createUsers } from "../../src/users/users.ts";
+import { testSecret } from "./settings.ts";
 import { openStoreLocation, type StoreLocation } from "./stores.ts";
 
 /** A password that every policy here accepts. */
@@ -99,7 +100,7 @@ export async function testApp(t: Test, options: TestAppOptions = {}): Promise<Te
 		HASH_MAX_WAIT_SECONDS: "30",
 		// Few tests are about guessing, many give wrong passwords.
 		LOGIN_LIMITS: "off",
-		SECRET: "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX",
+		SECRET: testSecret,
 		DATA_DIR: location.dataDir,
 		...(location.databaseUrl ? { DATABASE_URL: location.databaseUrl } : {}),
 		...options.settings,

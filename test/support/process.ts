@@ -9,13 +9,12 @@ import { stripVTControlCharacters } from "node:util";
 import type { Test } from "tap";
 import { goodPassword } from "./app.ts";
 
+export { testSecret } from "./settings.ts";
+
 export const project = resolve(import.meta.dirname, "../..");
 
 /** What the image runs, where the runner has built it: it starts in half the time of the sources, and tests start hundreds. */
 const source = [process.env.TEST_PROGRAM ?? resolve(project, "src/main.ts")];
-
-/** A secret that no test of the store's contents has to know. */
-export const testSecret = "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX";
 
 /** The settings of a first administrator, `root`, with the password `goodPassword`. */
 export const rootAccount = { BOOTSTRAP_USERNAME: "root", BOOTSTRAP_PASSWORD: goodPassword };

@@ -4,7 +4,8 @@ import { type Config, ConfigError, loadConfig } from "../../src/config/config.ts
 
 export type Environment = Record<string, string>;
 
-export const secret = "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX";
+/** A secret that no test of the store's contents has to know. */
+export const testSecret = "dGVzdCBydW4gb25seSwgbm90aGluZyB0byBoaWRl/9qX";
 
 export const postgres = { DATABASE_URL: "postgres://gatehouse:hidden-word@db.example.com/gatehouse" };
 

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import { goodPassword, type TestApp } from "./app.ts";
+import { until } from "./until.ts";
 
 export const host = "Host: localhost\r\n";
 
@@ -67,7 +68,7 @@ export async function abandon(t: Test, port: number, bytes: string) {
 /** Waits until no connection is open at an application. */
 export async function noConnection({ app }: Pick<TestApp, "app">): Promise<void> {
 	let open = -1;
-	await until(() => {
+	await until("no connection is open", () => {
 		app.server.getConnections((_error, count) => {
 			open = count;
 		});
@@ -92,12 +93,4 @@ export function refusal(t: Test, { text, closed }: Exchange, statusCode: number,
 		/\r\ncache-control: no-store/i,
 	])
 		t.match(head, header, `H08: ${what}`);
-}
-
-/** Waits for a state that an event of another process or thread brings about. */
-export async function until(state: () => boolean): Promise<void> {
-	for (let turn = 0; !state(); turn++) {
-		if (turn > 500) throw new Error("it did not come to that");
-		await sleep(10);
-	}
 }

@@ -8,9 +8,9 @@ import { appendFileSync, chownSync, existsSync, mkdtempSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import pg from "pg";
 import { freePort } from "../../support/free-port.ts";
 import type { Owner } from "../../support/process.ts";
+import { queryAt } from "./sql.ts";
 
 const password = "postgres";
 
@@ -109,25 +109,15 @@ export async function startDatabase(
 		thaw: () => signal("SIGCONT"),
 		/** As the kernel's out-of-memory killer would: the server ends every connection and recovers. */
 		async killBackend(): Promise<void> {
-			const [row] = await query(
+			const [row] = await queryAt(
+				url,
 				"select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() limit 1",
 			);
 			if (row) process.kill(Number(row.pid), "SIGKILL");
 		},
-		query,
+		/** One statement over a connection of its own. */
+		query: (statement: string, values: unknown[] = []) => queryAt(url, statement, values),
 	};
-
-	/** One statement over a connection of its own. */
-	async function query(statement: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
-		const client = new pg.Client({ connectionString: url });
-		client.on("error", () => {});
-		await client.connect();
-		try {
-			return (await client.query<Record<string, unknown>>(statement, values)).rows;
-		} finally {
-			await client.end().catch(() => {});
-		}
-	}
 }
 
 /** PostgreSQL does not run as root: then as the user postgres, whom the runner's database has made where it was missing. */

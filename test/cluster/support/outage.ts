@@ -1,8 +1,8 @@
 /** What clients see while the database is away, and how soon they are well again: the same promises, whatever the cause. */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 import { rootAccount, type TokenPair } from "../../support/process.ts";
 import { progress } from "../../support/rounds.ts";
+import { until } from "../../support/until.ts";
 import { broke, createClient, quantile } from "./load.ts";
 
 /** A write, or anything that needs the store, is answered within this. */
@@ -85,23 +85,15 @@ export function keepsItsPromises(t: Test, seen: readonly Seen[]): void {
 	t.same([...new Set(late.map(({ body }) => body))], ['{"status":"degraded","store":"down"}'], "readiness says so");
 }
 
-/** Milliseconds until this is so; a test that waits for longer than `seconds` fails. */
-export async function until(isSo: () => Promise<boolean> | boolean, seconds = 30): Promise<number> {
-	const begin = performance.now();
-	while (!(await isSo())) {
-		if (performance.now() - begin > seconds * 1000) throw new Error(`It did not come to that within ${seconds} s`);
-		await sleep(20);
-	}
-	return performance.now() - begin;
-}
-
 /** Milliseconds until the first login that works. */
 export async function untilLogin(url: string, username: string): Promise<number> {
 	const client = createClient();
 	const fields = { username, password: rootAccount.BOOTSTRAP_PASSWORD };
 	try {
 		return await until(
+			"a login works",
 			async () => (await client.send(`${url}/login`, { fields }).catch(() => undefined))?.status === 200,
+			{ seconds: 30 },
 		);
 	} finally {
 		client.close();

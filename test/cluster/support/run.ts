@@ -9,9 +9,10 @@ import { globSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { startPostgres } from "../../support/postgres.ts";
+import { full } from "../../support/rounds.ts";
 
 const project = resolve(import.meta.dirname, "../../..");
-const minutesForAFile = process.env.ROUNDS === "full" ? 60 : 10;
+const minutesForAFile = full ? 60 : 10;
 const count = { passed: 0, failed: 0, skipped: 0 };
 
 /** Runs one file to its end, and counts its tests. */

@@ -71,12 +71,3 @@ export function limitMemory(owner: Owner, bytes: number) {
 	}
 	return undefined;
 }
-
-/** Resolves when it holds; fails after `seconds`. */
-export async function soon(what: string, seconds: number, holds: () => Promise<boolean> | boolean): Promise<void> {
-	const end = performance.now() + seconds * 1000;
-	while (!(await holds())) {
-		if (performance.now() > end) throw new Error(`it did not come to this in ${seconds} s: ${what}`);
-		await sleep(50);
-	}
-}

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { browsable, ConfigError, loadConfig, settings, shown } from "../../../src/config/config.ts";
-import { accepted, type Environment, postgres, problems, secret } from "../../support/settings.ts";
+import { accepted, type Environment, postgres, problems, testSecret } from "../../support/settings.ts";
 import { temporaryFolder } from "../../support/stores.ts";
 
 t.test("nothing has to be set", async (t) => {
@@ -58,8 +58,8 @@ t.test("every setting can come from a file", async (t) => {
 		issuer: "https://login.example.com",
 		audience: "one,two",
 		clientId: "client",
-		secret,
-		secretPrevious: secret.toLowerCase(),
+		secret: testSecret,
+		secretPrevious: testSecret.toLowerCase(),
 		signingAlgorithm: "EdDSA",
 		keyRotationDays: "7",
 		accessTokenSeconds: "60",
@@ -121,7 +121,7 @@ t.test("a file that is unreadable, empty or one of two sources is refused", asyn
 					`${name} is empty in the file that ${name}_FILE names`,
 				),
 			);
-	t.same(problems({ SECRET: secret, SECRET_FILE: file("secret", secret) }), [
+	t.same(problems({ SECRET: testSecret, SECRET_FILE: file("secret", testSecret) }), [
 		"SECRET and SECRET_FILE are both set; keep one of them",
 	]);
 	t.match(problems({ SECRET_FILE: file("short", "hidden-word\n"), ...postgres }), [/^SECRET is shorter than 32 bytes/]);
@@ -156,8 +156,8 @@ t.test("everything that is wrong is in one report, and no value is", async (t) =
 });
 
 t.test("settings are shown without secrets, and addresses as a person can open them", async (t) => {
-	t.equal(shown("secret", secret), "********");
-	t.equal(shown("secretPrevious", secret), "********");
+	t.equal(shown("secret", testSecret), "********");
+	t.equal(shown("secretPrevious", testSecret), "********");
 	t.equal(shown("databaseUrl", postgres.DATABASE_URL), "********");
 	t.equal(shown("bootstrapPassword", "x"), "********");
 	t.equal(shown("secret", undefined), "made in DATA_DIR/secret with SQLite");

@@ -1,14 +1,14 @@
 /** Values that are not acceptable, and how each is refused: rows K01, K03 and K04. */
 import t from "tap";
-import { accepted, postgres, problems, refused, secret } from "../../support/settings.ts";
+import { accepted, postgres, problems, refused, testSecret } from "../../support/settings.ts";
 
 const production = { NODE_ENV: "production", ISSUER: "https://login.example.com" };
 
 t.test("K01: a missing, short or example secret is refused, by its name and never with its value", async (t) => {
 	t.same(problems({ ...postgres }).length, 1);
 	t.match(problems({ ...postgres }), [/^SECRET is required with PostgreSQL: .*openssl rand -base64 32$/]);
-	accepted(t, { ...postgres, SECRET: secret }, { secret });
-	for (const short of ["x", "secret", "Zk3v9QpL0xWm", secret.slice(0, 31)]) {
+	accepted(t, { ...postgres, SECRET: testSecret }, { secret: testSecret });
+	for (const short of ["x", "secret", "Zk3v9QpL0xWm", testSecret.slice(0, 31)]) {
 		refused(t, "SECRET", short, /is shorter than 32 bytes; make one with: openssl/);
 		refused(t, "SECRET", short, /is shorter than 32 bytes/, postgres);
 	}
