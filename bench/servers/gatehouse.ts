@@ -11,8 +11,8 @@ import { buildApp } from "../../src/app.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { createLog } from "../../src/log.ts";
 import { openServices } from "../../src/services.ts";
-import { beginRow } from "../../test/support/sessions.ts";
 import { username } from "../processes.ts";
+import { beginSession } from "./begin-session.ts";
 import { answerQuestions } from "./questions.ts";
 
 const { config } = loadConfig(process.env);
@@ -57,7 +57,7 @@ answerQuestions(url, {
 	 * hot objects, and everything costs more from then on.
 	 */
 	async writeTokens({ file, count }: { file: string; count: number }) {
-		const session = await beginRow(services, user.id);
+		const session = await beginSession(services, user.id);
 		const newToken = () => app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
 		const tokens = await Promise.all(Array.from({ length: count }, newToken));
 		writeFileSync(file, tokens.join("\n"));

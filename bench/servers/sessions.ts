@@ -11,8 +11,8 @@ import { buildApp } from "../../src/app.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { createLog } from "../../src/log.ts";
 import { openServices } from "../../src/services.ts";
-import { beginRow } from "../../test/support/sessions.ts";
 import { concurrency, username } from "../processes.ts";
+import { beginSession } from "./begin-session.ts";
 import { answerQuestions } from "./questions.ts";
 
 const { config } = loadConfig(process.env);
@@ -180,7 +180,7 @@ answerQuestions(urlOf(app), {
 	/** An access token that is not revoked. */
 	async accessToken() {
 		const user = await services.users.getByName(username);
-		const session = await beginRow(services, userId);
+		const session = await beginSession(services, userId);
 		return app.signAccessToken(services.tokens.claimsFor(user, session, { fresh: true }));
 	},
 

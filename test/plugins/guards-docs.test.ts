@@ -2,10 +2,12 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { sql } from "kysely";
 import t from "tap";
-import type { testApp } from "../support/app.ts";
+import { testApp } from "../support/app.ts";
 import { compile, copyProject } from "../support/compile.ts";
 import { decode, segments } from "../support/forgery.ts";
+import { onEachStore } from "../support/stores.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const page = readFileSync(join(root, "docs/guards.md"), "utf8");
@@ -13,6 +15,24 @@ const page = readFileSync(join(root, "docs/guards.md"), "utf8");
 const files = [...page.matchAll(/^`((?:plugins|routes)\/[\w-]+\.ts)`:\n\n```ts\n([\s\S]*?)\n```/gm)].map(
 	([, path = "", text = ""]) => ({ path, text }),
 );
+
+onEachStore((kind) => {
+	t.test(
+		`${kind}: the statements of docs/guards.md make a role, whose permissions are in its next token`,
+		async (t) => {
+			const house = await testApp(t, { store: kind });
+			const id = await house.addUser("ada");
+			const [, statements = ""] = /```sql\n([\s\S]*?)```/.exec(page) ?? [];
+			for (const statement of statements.split(";\n").filter(Boolean))
+				await sql.raw(statement).execute(house.services.store.db);
+			await house.services.users.setRoles(id, ["user", "clerk"]);
+			t.match((await house.get("/me", await house.tokenFor("ada"))).json(), {
+				roles: ["clerk", "user"],
+				permissions: ["orders:read", "orders:write"],
+			});
+		},
+	);
+});
 
 t.test("the files of docs/guards.md, each dropped into its folder, compile and do what the page says", async (t) => {
 	t.same(
