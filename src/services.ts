@@ -15,7 +15,7 @@ import { openPressure } from "./pressure.ts";
 import { createReadiness } from "./readiness.ts";
 import { createReplicaReports } from "./replicas.ts";
 import { createRevocations } from "./revocations.ts";
-import { deriveKeys } from "./secret.ts";
+import { deriveKeys, openSecret } from "./secret.ts";
 import { openSecurityEvents } from "./security-events/recorder.ts";
 import { createStoredEvents } from "./security-events/stored.ts";
 import { createCsrf } from "./sessions/csrf.ts";
@@ -102,7 +102,7 @@ export async function bringUpToDate({ migrate }: Pick<Config, "migrate">, store:
 	else await store.requireMigrated();
 }
 
-/** A value that is made at the first use. Most commands need no key, and SECRET's file is made by who needs one. */
+/** A value that is made at the first use: most commands need no key, and so no SECRET. */
 function once<Value>(make: () => Value): () => Value {
 	let made: { value: Value } | undefined;
 	return () => {
@@ -111,14 +111,20 @@ function once<Value>(make: () => Value): () => Value {
 	};
 }
 
-/** The key ring over a store: as requests read it, and what changes it. Needs SECRET, or makes the file that stands for it. */
+/** The key ring over a store: as requests read it, and what changes it. */
 export function openRing(config: Config, store: Store) {
-	const sealingKeys = deriveKeys(config, "signing keys");
+	const getSealingKeys = once(() => deriveKeys(config, "signing keys"));
 	const replicaReports = createReplicaReports({ store });
 	return {
-		keys: createKeys({ store, sealingKeys }),
+		keys: createKeys({ store, getSealingKeys }),
 		replicaReports,
-		rotation: createRotation({ store, replicaReports, sealingKeys, config }),
+		rotation: createRotation({
+			store,
+			replicaReports,
+			makeSecret: () => openSecret(config),
+			getSealingKeys,
+			config,
+		}),
 	};
 }
 

@@ -2,8 +2,9 @@
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
+import { openRing } from "../services.ts";
 import { shownSession } from "../sessions/sessions.ts";
-import { type Accounts, type Answer, type Call, type Command, table, time, UsageError } from "./words.ts";
+import { type Accounts, type Answer, type Call, type Command, type Context, table, time, UsageError } from "./words.ts";
 
 /** Each command by its name. */
 export const userCommands: Record<string, Command> = {
@@ -56,8 +57,14 @@ async function setDisabled({ securityEvents, users }: Accounts, call: Call, disa
 	};
 }
 
-async function unlock({ limits, securityEvents, users }: Accounts, { words: [name = ""] }: Call): Promise<Answer> {
+async function unlock(
+	{ limits, securityEvents, store, users }: Accounts,
+	{ words: [name = ""] }: Call,
+	{ config }: Context,
+): Promise<Answer> {
 	const user = await users.getByName(name);
+	// The tries are named under it: with another one none would be found, and it would look as if they were forgotten.
+	await openRing(config, store).rotation.assertSecret();
 	await limits.unlock(user);
 	securityEvents.record({ event: "account_unlocked", user: user.id });
 	return {

@@ -16,7 +16,7 @@ export interface KeySet {
 export type Keys = ReturnType<typeof createKeys>;
 
 /** Builds the ring over the store. Call `load` before use and whenever the topic `keys` changes. */
-export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: SealingKeys }) {
+export function createKeys({ store, getSealingKeys }: { store: Store; getSealingKeys: () => SealingKeys }) {
 	let ring = new Map<string, SigningKey>();
 	let signing: SigningKey | undefined;
 	let keySet: KeySet = describe([]);
@@ -43,7 +43,7 @@ export function createKeys({ store, sealingKeys }: { store: Store; sealingKeys: 
 				try {
 					// One that was opened before stays open: another replica may have sealed it under a newer SECRET.
 					const known = ring.get(row.kid);
-					const key = known?.algorithm === row.algorithm ? known : openKey(row, sealingKeys);
+					const key = known?.algorithm === row.algorithm ? known : openKey(row, getSealingKeys());
 					next.set(key.kid, key);
 					if (row.state === "active") nextSigning = key;
 					nextStates[row.state as keyof typeof states]++;

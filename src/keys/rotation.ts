@@ -10,9 +10,9 @@ import { errors } from "../errors.ts";
 import type { ReplicaReports } from "../replicas.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
-import { generateKey, openPrivateKey, type SealedKey, type SealingKeys, wrongSecret } from "./key-pair.ts";
+import { generateKey, type SealingKeys } from "./key-pair.ts";
 import { due, type KeyRow, type Ring, transitions, type Waiting, waitingFor } from "./life.ts";
-import { seal } from "./seal.ts";
+import { createSealedKeys } from "./sealed-keys.ts";
 import type { SigningAlgorithm } from "./strength.ts";
 
 const columns = ["kid", "algorithm", "state", "created_at", "signs_at", "ends_at", "token_seconds"] as const;
@@ -22,21 +22,29 @@ export type KeyChange = Pick<KeyRow, "kid" | "state">;
 
 export type Rotation = ReturnType<typeof createRotation>;
 
-/** Builds what changes the table `signing_keys`. A replica that has it in memory hears of a change by its topic. */
+/**
+ * Builds what changes the table `signing_keys`. A replica that has it in memory hears of a change by its topic.
+ *
+ * @param makeSecret makes the secret where nobody has set one; called only while the store has no key.
+ * @param getSealingKeys asked for at the first use: a look at the ring needs no secret.
+ */
 export function createRotation({
 	store,
 	replicaReports,
-	sealingKeys,
+	makeSecret,
+	getSealingKeys,
 	config,
 	nowMs = () => performance.now(),
 }: {
 	store: Store;
 	replicaReports: ReplicaReports;
-	sealingKeys: SealingKeys;
+	makeSecret: () => void;
+	getSealingKeys: () => SealingKeys;
 	config: Pick<Config, "signingAlgorithm" | "keyRotationDays" | "accessTokenSeconds">;
 	/** A monotonic clock in milliseconds. */
 	nowMs?: () => number;
 }) {
+	const sealedKeys = createSealedKeys({ store, makeSecret, getSealingKeys });
 	const rotationSeconds = config.keyRotationDays * daySeconds;
 	const { accessTokenSeconds: tokenSeconds } = config;
 
@@ -73,49 +81,16 @@ export function createRotation({
 	 * @throws ConfigError where SECRET opens none of the keys in the store: nobody else could open one sealed under it.
 	 */
 	async function make(algorithm?: SigningAlgorithm) {
-		const sealed = await store.db
-			.selectFrom("signing_keys")
-			.select(["kid", "algorithm", "state", "private_key_sealed"])
-			.where("state", "!=", "gone")
-			.execute();
-		if (sealed.length > 0 && !sealed.some(opens)) throw wrongSecret();
+		const sealed = await sealedKeys.read();
 		const active = sealed.find(({ state }) => state === "active")?.algorithm as SigningAlgorithm | undefined;
 		const chosen = algorithm ?? active ?? config.signingAlgorithm;
 		const { kid, privatePem } = await generateKey(chosen);
 		return {
 			kid,
 			algorithm: chosen,
-			private_key_sealed: seal(sealingKeys[0], kid, privatePem),
+			private_key_sealed: sealedKeys.seal(kid, privatePem),
 			token_seconds: tokenSeconds,
 		};
-	}
-
-	const opens = (row: SealedKey): boolean => {
-		try {
-			return openPrivateKey(row, sealingKeys) !== undefined;
-		} catch {
-			return false;
-		}
-	};
-
-	/** Seals under SECRET what SECRET_PREVIOUS opened, so that the next start does without it. */
-	async function sealAgain(): Promise<void> {
-		const rows = await store.db
-			.selectFrom("signing_keys")
-			.select(["kid", "private_key_sealed"])
-			.where("state", "!=", "gone")
-			.execute();
-		for (const { kid, private_key_sealed } of rows) {
-			const { privatePem, isCurrent } = openPrivateKey({ kid, private_key_sealed }, sealingKeys);
-			if (isCurrent) continue;
-			await store.db
-				.updateTable("signing_keys")
-				.set({ private_key_sealed: seal(sealingKeys[0], kid, privatePem) })
-				.where("kid", "=", kid)
-				// Not where another process has sealed it, or erased it, meanwhile.
-				.where("private_key_sealed", "=", private_key_sealed)
-				.execute();
-		}
 	}
 
 	/** What the last look at the ring showed, before anything was changed; the active key's age begins by this process's clock. */
@@ -202,7 +177,7 @@ export function createRotation({
 		 * @throws ConfigError where SECRET does not open the keys in the store.
 		 */
 		async start(): Promise<KeyChange[]> {
-			await sealAgain();
+			await sealedKeys.sealAgain();
 			const { changed } = await advance();
 			const wanted = config.signingAlgorithm;
 			const before = await read(store.db);
@@ -228,6 +203,15 @@ export function createRotation({
 				if (published) return { key: published, made: false };
 				return { key: await to.add(spare, active ? "published" : "active"), made: true };
 			});
+		},
+
+		/**
+		 * Makes sure that SECRET is the one this store is used with, for who needs what else is made under it.
+		 *
+		 * @throws ConfigError where it opens none of the keys in the store.
+		 */
+		async assertSecret(): Promise<void> {
+			await sealedKeys.read();
 		},
 
 		/** The published key and what it waits for. */

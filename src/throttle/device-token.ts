@@ -2,8 +2,8 @@
  * Device tokens: they say that a device has logged in to an account before, and nothing else. One is no substitute for the
  * password; it gives its device tries of its own. Nothing of a token is stored but what its device did wrong.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
 import { daySeconds } from "../clock.ts";
+import { createMacToken } from "../mac-token.ts";
 import { randomId } from "../random.ts";
 
 /** How long a token is good after a login; each login from the device starts that time anew. */
@@ -15,7 +15,6 @@ export const deviceSeconds = 180 * daySeconds;
  */
 const version = 1;
 const namedBytes = 43;
-const tokenBytes = namedBytes + 32;
 
 /** What a device token says. */
 export interface NamedDevice {
@@ -44,7 +43,7 @@ export function createDeviceTokens({
 	getKeys: () => readonly [Buffer, ...Buffer[]];
 	isTooOld: (issuedAt: number) => boolean;
 }) {
-	const mac = (key: Buffer, named: Buffer) => createHmac("sha256", key).update(named).digest();
+	const macToken = createMacToken({ version, bytes: namedBytes, getKeys });
 
 	return {
 		newId: randomId,
@@ -52,23 +51,17 @@ export function createDeviceTokens({
 		/** The token of a device. */
 		make({ id, userId, generation, expiresAt }: NamedDevice): string {
 			const named = Buffer.alloc(namedBytes);
-			named.writeUInt8(version, 0);
 			Buffer.from(id, "base64url").copy(named, 1);
 			Buffer.from(userId, "base64url").copy(named, 17);
 			named.writeUInt32BE(generation, 33);
 			named.writeUIntBE(expiresAt, 37, 6);
-			return Buffer.concat([named, mac(getKeys()[0], named)]).toString("base64url");
+			return macToken.make(named);
 		},
 
 		/** What the token says, or `undefined` where this service did not make it, its text was altered in any way, or it is void. */
 		read(token: string): NamedDevice | undefined {
-			const bytes = Buffer.from(token, "base64url");
-			// Node skips what is not base64url, and spare bits: only the one spelling counts (RFC 4648 section 3.5).
-			if (bytes.length !== tokenBytes || bytes.toString("base64url") !== token) return undefined;
-			const named = bytes.subarray(0, namedBytes);
-			const given = bytes.subarray(namedBytes);
-			if (named.readUInt8(0) !== version || !getKeys().some((key) => timingSafeEqual(mac(key, named), given)))
-				return undefined;
+			const named = macToken.read(token);
+			if (!named) return undefined;
 			const expiresAt = named.readUIntBE(37, 6);
 			if (isTooOld(expiresAt - deviceSeconds)) return undefined;
 			return {

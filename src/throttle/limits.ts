@@ -206,7 +206,10 @@ export function createLimits({
 		/** How often a limit has refused a try so far. A device that has used up its own may still get in as a stranger. */
 		stats: () => ({ ...limited }),
 
-		/** Forgets all wrong tries on an account, of strangers and of its devices; not those of an address. */
+		/**
+		 * Forgets all wrong tries on an account, of strangers and of its devices; not those of an address. Under another SECRET
+		 * than the servers' it would find none: the caller makes sure of it.
+		 */
 		async unlock({ id, username }: { id: string; username: string }): Promise<void> {
 			await store.db
 				.deleteFrom("login_tries")

@@ -1,5 +1,5 @@
 /** The commands as real processes, beside a server that runs: what they change holds there, and scripts can rely on them. */
-import { mkdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { goodPassword } from "../support/app.ts";
@@ -128,6 +128,36 @@ for (const kind of ["sqlite", "postgres"] as const)
 			t.match(await wrong(line), { code: 2, stdout: "", stderr: /SECRET does not open the signing keys/ }, line);
 		t.match(await wrong("key list"), { code: 0 }, "a list needs no secret");
 		t.equal((await server.login("root")).status, 200, "the wrong secret has changed nothing");
+	});
+
+for (const kind of ["sqlite", "postgres"] as const)
+	t.test(`${kind}: an account is unlocked with the server's SECRET alone`, async (t) => {
+		const { databaseUrl, dataDir } = await openStoreLocation(t, kind);
+		const secretFile = join(temporaryFolder(t), "mounted");
+		writeFileSync(secretFile, testSecret);
+		const settings = { DATA_DIR: dataDir, DATABASE_URL: databaseUrl, ...rootAccount };
+		// Of fifty tries none comes back for half an hour.
+		const server = await startServer(t, { ...settings, SECRET_FILE: secretFile, LOGIN_ACCOUNT_FAILURES: "50" });
+		for (let count = 0; count < 50; count++) await server.login("root", `wrong password ${count}`);
+		t.equal((await server.login("root")).status, 429);
+
+		const another = "YW5vdGhlciBzZWNyZXQsIG5vdCB0aGUgb25lIGFib3Zl";
+		const cases: [what: string, secret: string | undefined, reason: RegExp][] = [
+			["another secret", another, /SECRET does not open the signing keys in the store/],
+			["none", undefined, kind === "sqlite" ? /SECRET is not set, and/ : /SECRET is required/],
+		];
+		for (const [what, SECRET, reason] of cases) {
+			const cli = shell(t, { ...settings, SECRET });
+			t.match(await cli("user unlock root"), { code: 2, stdout: "", stderr: reason }, what);
+			if (kind === "sqlite") t.match(await cli("key list"), { code: 0 }, `${what}: a list needs none`);
+			t.equal(existsSync(join(dataDir, "secret")), false, `${what}: no stray one is left`);
+		}
+		t.equal((await server.login("root")).status, 429, "it is limited still");
+
+		const cli = shell(t, { ...settings, SECRET_FILE: secretFile });
+		t.notMatch((await cli("events")).stdout, /account_unlocked/, "and nobody says otherwise");
+		t.match(await cli("user unlock root"), { code: 0, stdout: "all wrong tries on root are forgotten\n" });
+		t.equal((await server.login("root")).status, 200);
 	});
 
 t.test(

@@ -1,5 +1,5 @@
 /** A fault that nobody handled, and a start over broken files, in the real process: row G07 and fault 28. */
-import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import t, { type Test } from "tap";
@@ -76,6 +76,8 @@ t.test("fault 28: a start over broken files ends with the reason, in words, and 
 	truncateSync(secret, 10);
 	await refused("a secret that was cut", 2, /secret does not hold a secret; restore it/);
 	rmSync(secret);
+	await refused("a secret that is gone", 2, /SECRET is not set, and .*secret is not there/);
+	t.equal(existsSync(secret), false, "another one would open nothing");
 	mkdirSync(secret);
 	await refused("a secret that is none", 2, /secret cannot be read \(EISDIR\)/);
 	rmSync(secret, { recursive: true });

@@ -1,5 +1,5 @@
 /** The commands, called in this process: what each answers, in text and JSON, and what each refuses. */
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import t, { type Test } from "tap";
@@ -155,6 +155,31 @@ t.test("what a command refuses ends with 1, wrong words with 2, and nothing is c
 		t.match(await cli(line, input), { code, stdout: "", stderr: reason }, line);
 	t.same(await cli("user list --json"), before);
 });
+
+t.test(
+	"DATA_DIR/secret is made for a store without keys, read beside one with keys, and never made there",
+	async (t) => {
+		const dataDir = join(temporaryFolder(t), "data");
+		const secret = join(dataDir, "secret");
+		const cli = commandLine(t, dataDir);
+		await cli("migrate");
+		await cli("user add ada --password-stdin", goodPassword);
+		t.same(await cli("key list --json"), { code: 0, stdout: "[]\n", stderr: "" });
+		t.equal(existsSync(secret), false, "a list needs none");
+		const { kid: active } = JSON.parse((await cli("key rotate --json")).stdout);
+		t.equal(existsSync(secret), true, "the first key does");
+		const { kid: published } = JSON.parse((await cli("key rotate --json")).stdout);
+		t.match(await cli("user unlock ada"), { code: 0 });
+
+		rmSync(secret);
+		t.match(await cli("key list"), { code: 0 });
+		t.match(await cli(`key revoke ${published}`), { code: 0 }, "what makes no key needs no secret");
+		for (const line of ["key rotate", `key revoke ${active}`, "user unlock ada"])
+			t.match(await cli(line), { code: 2, stdout: "", stderr: /SECRET is not set, and .*secret is not there/ }, line);
+		t.equal(existsSync(secret), false, "another one would open nothing");
+		t.equal((await cli("events")).stdout.match(/account_unlocked/g)?.length, 1, "and nothing more was unlocked");
+	},
+);
 
 t.test("only migrate and user add make a store: the others name DATA_DIR and leave no file behind", async (t) => {
 	const folder = temporaryFolder(t);

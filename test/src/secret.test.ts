@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { join } from "node:path";
 import t from "tap";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
-import { deriveKey, openSecret } from "../../src/secret.ts";
+import { deriveKey, getSecret, openSecret } from "../../src/secret.ts";
 import { readOrCreate } from "../../src/secret-file.ts";
 import { testSecret } from "../support/settings.ts";
 import { temporaryFolder } from "../support/stores.ts";
@@ -30,11 +30,24 @@ t.test("a SECRET that is set is used, and no file is made", async (t) => {
 	t.throws(() => statSync(dataDir), { code: "ENOENT" });
 });
 
+t.test("who only reads the secret makes none", async (t) => {
+	const dataDir = join(temporaryFolder(t), "data");
+	const { config } = loadConfig({ DATA_DIR: dataDir });
+	t.throws(() => getSecret(config), {
+		code: "WRONG_SETTINGS",
+		message: /SECRET is not set, and .*secret is not there/,
+	});
+	t.throws(() => statSync(dataDir), { code: "ENOENT" });
+	const made = openSecret(config);
+	t.equal(getSecret(config), made);
+});
+
 t.test("K01: an emptied or cut secret file stops the start and is never replaced", async (t) => {
 	const dataDir = temporaryFolder(t);
 	for (const content of ["", "\n", "short"]) {
 		writeFileSync(join(dataDir, "secret"), content);
 		t.throws(() => openSecret(loadConfig({ DATA_DIR: dataDir }).config), ConfigError);
+		t.throws(() => getSecret(loadConfig({ DATA_DIR: dataDir }).config), ConfigError);
 		t.equal(readFileSync(join(dataDir, "secret"), "utf8"), content);
 	}
 });

@@ -100,7 +100,13 @@ onEachStore((kind) => {
 			const { start, pass, turn, states } = await ringTest(t, kind);
 			const { services } = await start();
 			const { store, replicaReports, config, rotation } = services;
-			const stranger = createRotation({ store, replicaReports, config, sealingKeys: [Buffer.alloc(32, 1)] });
+			const stranger = createRotation({
+				store,
+				replicaReports,
+				config,
+				makeSecret: () => t.fail("there are keys"),
+				getSealingKeys: () => [Buffer.alloc(32, 1)],
+			});
 			const first = services.keys.signing().kid;
 			await pass(1);
 			await rotation.rotate();
