@@ -149,7 +149,8 @@ onEachStore((kind) => {
 		let nowMs = 5000;
 		const rotation = createRotation({
 			...services,
-			sealingKeys: deriveKeys(services.config, "signing keys"),
+			makeSecret: () => t.fail("there are keys"),
+			getSealingKeys: () => deriveKeys(services.config, "signing keys"),
 			nowMs: () => nowMs,
 		});
 		t.match(rotation.stats(), { activeSeconds: 0, rotationSeconds: 7 * day });
