@@ -1,5 +1,6 @@
 /** What other services need to verify our tokens: the key set, and where it is. */
 import { Type } from "@sinclair/typebox";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
 import { keySetMaxAgeSeconds } from "../src/keys/life.ts";
 
@@ -7,7 +8,12 @@ const Metadata = Type.Object(
 	{
 		issuer: Type.String(),
 		jwks_uri: Type.String(),
+		revocation_endpoint: Type.String(),
+		revocation_endpoint_auth_methods_supported: Type.Array(Type.String()),
+		introspection_endpoint: Type.String(),
+		introspection_endpoint_auth_methods_supported: Type.Optional(Type.Array(Type.String())),
 		response_types_supported: Type.Array(Type.String()),
+		grant_types_supported: Type.Array(Type.String()),
 		service_documentation: Type.Optional(Type.String()),
 	},
 	{ additionalProperties: false, description: "The metadata" },
@@ -36,24 +42,40 @@ export default async function wellKnown(app: App) {
 		},
 	});
 
-	app.get("/.well-known/oauth-authorization-server", {
+	const metadata = {
+		issuer: config.issuer,
+		jwks_uri: `${config.issuer}/.well-known/jwks.json`,
+		revocation_endpoint: `${config.issuer}/revoke`,
+		// No client has a secret: the access token says who asks, and this list has no name for that. Where it is missing,
+		// secrets by Basic are meant.
+		revocation_endpoint_auth_methods_supported: ["none"],
+		introspection_endpoint: `${config.issuer}/introspect`,
+		// This list may name kinds of access tokens as well; there is none for a cookie.
+		...(config.tokenLocations.includes("header") ? { introspection_endpoint_auth_methods_supported: ["Bearer"] } : {}),
+		// This is a login service: it has no authorization endpoint, and no grant has its steps. Section 3.2 would leave empty
+		// lists out; but the first is required, and without the second a reader has to assume two grants.
+		response_types_supported: [],
+		grant_types_supported: [],
+		...(config.docs ? { service_documentation: `${config.issuer}/docs` } : {}),
+	};
+	const schema = {
+		summary: "Authorization server metadata (RFC 8414)",
+		tags: ["discovery"],
+		response: { 200: Metadata },
+	};
+	const answer = {
 		config: { access: "public", shed: "never" },
-		schema: {
-			summary: "Authorization server metadata (RFC 8414)",
-			tags: ["discovery"],
-			response: { 200: Metadata },
-		},
-		handler: async (_request, reply) => {
+		handler: async (_request: FastifyRequest, reply: FastifyReply) => {
 			reply.header("cache-control", `public, max-age=${keySetMaxAgeSeconds}`);
-			return {
-				issuer: config.issuer,
-				jwks_uri: `${config.issuer}/.well-known/jwks.json`,
-				// Required, and empty: this is a login service, which has no authorization endpoint.
-				response_types_supported: [],
-				...(config.docs ? { service_documentation: `${config.issuer}/docs` } : {}),
-			};
+			return metadata;
 		},
-	});
+	} as const;
+	const path = "/.well-known/oauth-authorization-server";
+	app.get(path, { ...answer, schema });
+	// Where the issuer has a path, readers look for its metadata between host and path (section 3.1). The same once more,
+	// and at the root of the host: so it is not in the document of what lies under the issuer.
+	const { pathname } = new URL(config.issuer);
+	if (pathname !== "/") app.get(`${path}${pathname}`, { ...answer, schema: { ...schema, hide: true } });
 }
 
 /** If-None-Match (RFC 9110 section 13.1.2): a list of tags or `*`, compared weakly. */
