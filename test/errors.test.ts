@@ -49,6 +49,18 @@ t.test("docs/errors.md has one row for each code of the catalogue, and says the 
 	for (const code of rows.keys()) t.ok(Object.hasOwn(catalogue, code), `${code} of docs/errors.md is in the catalogue`);
 });
 
+t.test("docs/errors.md says of every header with which statuses it comes", async (t) => {
+	const text = readFileSync(new URL("../docs/errors.md", import.meta.url), "utf8");
+	const rowOf = (name: string) => text.split("\n").filter((line) => line.startsWith(`| \`${name}`));
+	for (const [code, { statusCode }] of entries) {
+		const { headers } = describe(new errors[code]("the reason"));
+		if (headers["retry-after"]) t.match(rowOf("Retry-After").join(), String(statusCode), `${code}: Retry-After`);
+		const challenge = headers["www-authenticate"];
+		if (challenge)
+			t.match(rowOf(`WWW-Authenticate: ${challenge}\``).join(), `| ${statusCode} `, `${code}: ${challenge}`);
+	}
+});
+
 interface Operation {
 	requestBody?: { required: boolean };
 	responses: Record<string, { description?: string; content?: Record<string, { schema: object }> }>;
