@@ -4,6 +4,34 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import type { App } from "../src/app.ts";
 import { keySetMaxAgeSeconds } from "../src/keys/life.ts";
 
+/** Public keys as src/keys/key-pair.ts makes them (RFC 7518 section 6, RFC 8037 section 2). */
+const common = { kid: Type.String({ description: "RFC 7638" }), use: Type.Literal("sig") };
+const Key = Type.Union([
+	Type.Object({
+		kty: Type.Literal("EC"),
+		crv: Type.Literal("P-256"),
+		x: Type.String(),
+		y: Type.String(),
+		...common,
+		alg: Type.Literal("ES256"),
+	}),
+	Type.Object({
+		kty: Type.Literal("RSA"),
+		n: Type.String(),
+		e: Type.String(),
+		...common,
+		alg: Type.Literal("RS256"),
+	}),
+	Type.Object({
+		kty: Type.Literal("OKP"),
+		crv: Type.Literal("Ed25519"),
+		x: Type.String(),
+		...common,
+		alg: Type.Literal("EdDSA"),
+	}),
+]);
+const KeySet = Type.Object({ keys: Type.Array(Key) }, { description: "A JWK Set" });
+
 const Metadata = Type.Object(
 	{
 		issuer: Type.String(),
@@ -25,20 +53,22 @@ export default async function wellKnown(app: App) {
 	app.get("/.well-known/jwks.json", {
 		config: { access: "public", shed: "never" },
 		schema: {
+			operationId: "getKeySet",
 			summary: "The public keys (RFC 7517)",
 			tags: ["discovery"],
 			produces: ["application/jwk-set+json"],
 			response: {
-				200: Type.Any({ description: "A JWK Set" }),
+				200: Type.Unsafe<string>(KeySet),
 				304: Type.Null({ description: "Not changed" }),
 			},
 		},
+		// Text, so that it is sent as it was hashed for the ETag; and a start makes nothing that would write the schema above.
+		serializerCompiler: () => String,
 		handler: async (request, reply) => {
 			const { body, etag } = keys.keySet();
 			reply.header("cache-control", `public, max-age=${keySetMaxAgeSeconds}`).header("etag", etag);
 			if (matches(request.headers["if-none-match"], etag)) return reply.code(304).send(null);
-			// Text, so that it is sent as it was hashed for the ETag.
-			return reply.type("application/jwk-set+json; charset=utf-8").serializer(String).send(body);
+			return reply.type("application/jwk-set+json; charset=utf-8").send(body);
 		},
 	});
 
@@ -59,6 +89,7 @@ export default async function wellKnown(app: App) {
 		...(config.docs ? { service_documentation: `${config.issuer}/docs` } : {}),
 	};
 	const schema = {
+		operationId: "getMetadata",
 		summary: "Authorization server metadata (RFC 8414)",
 		tags: ["discovery"],
 		response: { 200: Metadata },
