@@ -6,7 +6,7 @@ import { needsOf, type TokenLocation } from "../src/access.ts";
 import { cookieNames } from "../src/cookies.ts";
 import type { ErrorCode } from "../src/errors.ts";
 import { safeMethods } from "../src/same-origin.ts";
-import { isOptionalBody, refusals } from "../src/schemas.ts";
+import { codesOf, isOptionalBody, refusals, shownTokenAnswer, TokenAnswer } from "../src/schemas.ts";
 import { version } from "../src/version.ts";
 
 /** What the page may load: its own files. Its viewer sets styles from script. */
@@ -114,10 +114,10 @@ export default fp(
 	{ name: "openapi", dependencies: ["services", "access"] },
 );
 
-/** A route's schema with what follows from its method, its body and its guards: refusals, and the tokens it takes. */
+/** A route's schema with what follows from its method, its body and its guards: a name, refusals, and the tokens it takes. */
 function completed(
 	schema: FastifySchema,
-	{ method, preHandler, config }: Pick<RouteOptions, "method" | "preHandler" | "config">,
+	{ method, url, preHandler, config }: Pick<RouteOptions, "method" | "url" | "preHandler" | "config">,
 	usual: readonly TokenLocation[],
 ): FastifySchema {
 	const guards = needsOf(preHandler);
@@ -127,6 +127,8 @@ function completed(
 	const isUnsafe = [method].flat().some((one) => !safeMethods.has(one));
 	const isGuarded = guards.length > 0;
 	const hasBody = schema.body !== undefined;
+	// A page is shown instead, as for every refusal of a route for people.
+	const isShed = config?.shed !== "never" && !schema.produces?.includes("text/html");
 	const cases: [ErrorCode, boolean][] = [
 		["VALIDATION_FAILED", hasBody],
 		["MALFORMED_REQUEST", hasBody],
@@ -141,23 +143,33 @@ function completed(
 		["PAYLOAD_TOO_LARGE", hasBody],
 		["UNSUPPORTED_MEDIA_TYPE", hasBody],
 		["STORE_UNAVAILABLE", isGuarded],
-		// A page is shown instead, as for every refusal of a route for people.
-		["OVERLOADED", config?.shed !== "never" && !schema.produces?.includes("text/html")],
+		["OVERLOADED", isShed],
+		// Before there is a route, src/http-server.ts answers for it.
+		["STARTING", isGuarded || isShed],
 	];
 	const response = { ...(schema.response as Record<string, TSchema>) };
-	for (const [status, common] of Object.entries(refusals(...cases.flatMap(([code, holds]) => (holds ? code : []))))) {
+	const common = cases.flatMap(([code, holds]) => (holds ? code : []));
+	for (const [status, refusal] of Object.entries(refusals(...common, ...Object.values(response).flatMap(codesOf)))) {
 		const own = response[status];
-		const sentences = [common, own].flatMap((one) => one?.description?.split("\n\n") ?? []);
-		response[status] = { ...common, ...own, description: [...new Set(sentences)].join("\n\n") };
+		// A report of the route's own keeps its shape, and says what else comes under its status.
+		const report = own && codesOf(own).length === 0 ? own : undefined;
+		const description = [refusal.description, report?.description].filter(Boolean).join("\n\n");
+		response[status] = { ...(report ?? refusal), description };
 	}
-	if (!isGuarded) return { ...schema, response };
+	if (response[200] === TokenAnswer) response[200] = shownTokenAnswer(usual.includes("cookie"));
+	const operationId = schema.operationId ?? nameOf([method].flat().join(), url);
+	if (!isGuarded) return { ...schema, operationId, response };
 	const schemes = [
 		...(kind === "refresh" ? [] : tokenIn("access", locations)),
 		...(kind === "access" ? [] : tokenIn("refresh", locations)),
 	];
 	const security = schemes.map((scheme) => ({ [scheme]: permissions }));
-	return { ...schema, security: isOptional ? [{}, ...security] : security, response };
+	return { ...schema, operationId, security: isOptional ? [{}, ...security] : security, response };
 }
+
+/** A name for the operation of a route that gives itself none: `getTeam` for `GET /team`. */
+const nameOf = (method: string, url: string): string =>
+	`${method.toLowerCase()}${url}`.replace(/[^a-zA-Z0-9]+(.?)/g, (_, letter: string) => letter.toUpperCase());
 
 /** The schemes under which a token of this kind comes; OpenAPI knows none for a form's field. */
 function tokenIn(kind: "access" | "refresh", locations: readonly TokenLocation[]): string[] {

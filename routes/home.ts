@@ -16,6 +16,7 @@ export default async function home(app: App) {
 		config: { access: "public", refusalPage: actionRefusal },
 		schema: {
 			...htmlPage,
+			operationId: "showHome",
 			summary: "Who is logged in, and where",
 			querystring: Type.Object(nextField, { additionalProperties: false }),
 		},

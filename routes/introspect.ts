@@ -40,6 +40,7 @@ export default async function introspect(app: App) {
 		config: { access: "tokens:introspect", shed: "never" },
 		preHandler: app.requires({ permissions: ["tokens:introspect"] }),
 		schema: {
+			operationId: "introspectToken",
 			summary: "Ask whether a token is good (RFC 7662)",
 			tags: ["sessions"],
 			consumes: ["application/x-www-form-urlencoded"],

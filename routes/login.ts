@@ -44,6 +44,7 @@ export default async function login(app: App) {
 	app.post("/login", {
 		config: { access: "public", shed: "first", refusalPage },
 		schema: {
+			operationId: "login",
 			summary: "Log in with username and password",
 			tags: ["login"],
 			consumes: formOrJson,
@@ -92,6 +93,7 @@ export default async function login(app: App) {
 		config: { access: "public", refusalPage },
 		schema: {
 			...htmlPage,
+			operationId: "showLogin",
 			summary: "The form to log in",
 			querystring: Type.Object(nextField, { additionalProperties: false }),
 		},

@@ -42,7 +42,7 @@ export default async function logout(app: App) {
 	app.post("/logout", {
 		config: { access: "authenticated", refusalPage: actionRefusal },
 		preHandler: anyToken,
-		schema: { ...schema, summary: "End this session, with its access or its refresh token" },
+		schema: { ...schema, operationId: "logout", summary: "End this session, with its access or its refresh token" },
 		handler: async (request, reply) => {
 			await sessions.end(request.principal.sessionId, request.principal);
 			return answer(request, reply, "logout");
@@ -52,7 +52,7 @@ export default async function logout(app: App) {
 	app.post("/logout/all", {
 		config: { access: "authenticated", refusalPage: actionRefusal },
 		preHandler: anyToken,
-		schema: { ...schema, summary: "End every session of your account" },
+		schema: { ...schema, operationId: "logoutEverywhere", summary: "End every session of your account" },
 		handler: async (request, reply) => {
 			await users.logoutEverywhere(request.principal.id, request.principal);
 			return answer(request, reply, "logout_everywhere");

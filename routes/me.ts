@@ -22,6 +22,7 @@ export default async function me(app: App) {
 		config: { access: "authenticated" },
 		preHandler: app.authenticate,
 		schema: {
+			operationId: "getMe",
 			summary: "Who the token says you are",
 			tags: ["account"],
 			response: { 200: Me },

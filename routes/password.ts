@@ -15,6 +15,7 @@ export default async function password(app: App) {
 		config: { access: "authenticated", shed: "first" },
 		preHandler: app.authenticate,
 		schema: {
+			operationId: "changePassword",
 			summary: "Change your own password; your other sessions end",
 			tags: ["account"],
 			consumes: formOrJson,

@@ -12,6 +12,7 @@ export default async function protectedRoute(app: App) {
 		config: { access: "authenticated", shed: "never" },
 		preHandler: app.authenticate,
 		schema: {
+			operationId: "getProtected",
 			summary: "Shows that your token is accepted",
 			tags: ["account"],
 			response: { 200: Greeting },

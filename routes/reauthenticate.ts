@@ -11,6 +11,7 @@ export default async function reauthenticate(app: App) {
 		config: { access: "authenticated", shed: "first" },
 		preHandler: app.authenticate,
 		schema: {
+			operationId: "reauthenticate",
 			summary: "Give the password again and get a fresh access token",
 			tags: ["login"],
 			consumes: formOrJson,

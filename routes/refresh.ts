@@ -23,6 +23,7 @@ export default async function refreshRoute(app: App) {
 		config: { access: "authenticated", shed: "first", refusalPage: actionRefusal },
 		preHandler: app.requires({ kind: "refresh", locations: ["form", ...config.tokenLocations] }),
 		schema: {
+			operationId: "refresh",
 			summary: "Get a new access token and the next refresh token",
 			tags: ["login"],
 			consumes: formOrJson,

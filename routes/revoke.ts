@@ -21,6 +21,7 @@ export default async function revoke(app: App) {
 		config: { access: "authenticated" },
 		preHandler: app.authenticate,
 		schema: {
+			operationId: "revokeToken",
 			summary: "Revoke one of your tokens (RFC 7009)",
 			description:
 				"A refresh token takes its session with it, and so does the hundredth access token. What is not yours, or nothing any more, is 200 as well.",

@@ -27,6 +27,7 @@ export default async function sessionsRoute(app: App) {
 		config: { access: "authenticated" },
 		preHandler: app.authenticate,
 		schema: {
+			operationId: "listSessions",
 			summary: "Where you are logged in",
 			tags: ["sessions"],
 			response: {
@@ -70,7 +71,7 @@ export default async function sessionsRoute(app: App) {
 
 	app.delete("/sessions/:id", {
 		...end,
-		schema: { ...end.schema, summary: "End one of your sessions" },
+		schema: { ...end.schema, operationId: "endSession", summary: "End one of your sessions" },
 		handler: async (request, reply) => {
 			await endOwn(request, request.params.id);
 			return reply.code(204).send(null);
@@ -82,6 +83,7 @@ export default async function sessionsRoute(app: App) {
 		...end,
 		schema: {
 			...end.schema,
+			operationId: "endSessionByForm",
 			summary: "End one of your sessions, by a form",
 			response: { ...end.schema.response, ...sentOn },
 			consumes: formOrJson,

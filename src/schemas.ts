@@ -46,50 +46,77 @@ export const sentOn = {
 	303: Type.Null({ description: "To a browser that posted a form with cookies: on to the next page" }),
 };
 
+/** What an answer with tokens may hold. */
+const tokenFields = {
+	access_token: Type.String(),
+	token_type: Type.Literal("Bearer"),
+	expires_in: Type.Integer({ description: "Seconds until the access token expires" }),
+	refresh_token: Type.String(),
+	refresh_expires_in: Type.Integer({ description: "Seconds until the refresh token expires" }),
+	csrf_token: Type.String({ description: "With cookies: what to repeat in X-CSRF-Token" }),
+	device_token: Type.String({
+		description: "From a login: what to send as X-Device-Token at the next one from the same device",
+	}),
+};
+
 /**
  * Tokens, as they are given (RFC 6749 section 5.1). In cookies, the answer holds everything but the tokens.
- * All of them optional: required members would be written first, and people read access_token before its lifetime.
+ * All of them optional: required members would be written first, and people read access_token before its lifetime; and
+ * one schema for both forms: of two, the one that fits would be looked for with each answer.
  */
-export const TokenAnswer = Type.Object(
-	{
-		access_token: Type.Optional(Type.String()),
-		token_type: Type.Optional(Type.Literal("Bearer")),
-		expires_in: Type.Optional(Type.Integer({ description: "Seconds until the access token expires" })),
-		refresh_token: Type.Optional(Type.String()),
-		refresh_expires_in: Type.Optional(Type.Integer({ description: "Seconds until the refresh token expires" })),
-		csrf_token: Type.Optional(Type.String({ description: "With cookies: what to repeat in X-CSRF-Token" })),
-		device_token: Type.Optional(
-			Type.String({ description: "From a login: what to send as X-Device-Token at the next one from the same device" }),
-		),
-	},
-	{
+export const TokenAnswer = Type.Partial(
+	Type.Object(tokenFields, {
 		additionalProperties: false,
 		description: "The tokens; or, where they went into cookies, what a page needs to know of them",
-	},
+	}),
 );
+
+/** The same as the API page shows it: each form with what it always has. Without cookies there is only the first. */
+export function shownTokenAnswer(cookies: boolean): TSchema {
+	const { access_token, token_type, expires_in, refresh_token, refresh_expires_in, csrf_token, device_token } =
+		tokenFields;
+	const inBody = Type.Object(
+		{
+			access_token,
+			token_type,
+			expires_in,
+			refresh_token: Type.Optional(refresh_token),
+			refresh_expires_in: Type.Optional(refresh_expires_in),
+			device_token: Type.Optional(device_token),
+		},
+		{ additionalProperties: false, description: "The tokens" },
+	);
+	if (!cookies) return inBody;
+	const inCookies = Type.Object(
+		{ token_type, expires_in, refresh_expires_in: Type.Optional(refresh_expires_in), csrf_token },
+		{ additionalProperties: false, description: "Where they went into cookies" },
+	);
+	return Type.Union([inBody, inCookies], { description: TokenAnswer.description ?? "" });
+}
 
 /** `schema.querystring` of a route that takes no query: what should be in the body must not be in a URL (ASVS 14.2.1). */
 export const NoQuery = Type.Object({}, { additionalProperties: false });
 
-/** Every refusal. */
-export const ErrorAnswer = Type.Object(
-	{
-		statusCode: Type.Integer(),
-		code: Type.String(),
-		error: Type.String(),
-		message: Type.String(),
-	},
-	{ additionalProperties: false },
-);
+/** A refusal with one of these codes. The enum is for the API page: what writes an answer does not look at it. */
+const refusal = (codes: readonly ErrorCode[]) =>
+	Type.Object(
+		{
+			statusCode: Type.Integer(),
+			code: Type.String({ enum: codes }),
+			error: Type.String(),
+			message: Type.String(),
+		},
+		{ additionalProperties: false, description: codes.map((code) => `${code}: ${catalogue[code].doc}`).join("\n\n") },
+	);
 
 /** `schema.response` entries for catalogue codes, one a status, each described by its codes. */
 export function refusals(...codes: ErrorCode[]): Record<number, TSchema> {
-	const byStatus: Record<number, TSchema> = {};
-	for (const code of codes) {
-		const { statusCode, doc } = catalogue[code];
-		const before = byStatus[statusCode]?.description;
-		const description = [before, `${code}: ${doc}`].filter(Boolean).join("\n\n");
-		byStatus[statusCode] = { ...ErrorAnswer, description };
-	}
-	return byStatus;
+	const byStatus = Object.groupBy(new Set(codes), (code) => catalogue[code].statusCode);
+	return Object.fromEntries(Object.entries(byStatus).map(([status, ofIt = []]) => [status, refusal(ofIt)]));
+}
+
+/** The codes of a schema that `refusals` made; none where it is another one. */
+export function codesOf({ properties = {} }: TSchema): ErrorCode[] {
+	const { enum: codes = [] } = ((properties as Record<string, TSchema>).code ?? {}) as { enum?: string[] };
+	return codes.every((code): code is ErrorCode => Object.hasOwn(catalogue, code)) ? codes : [];
 }

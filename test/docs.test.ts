@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import t from "tap";
 import { settings, shown } from "../src/config/config.ts";
-import { testApp } from "./support/app.ts";
+import { goodPassword, testApp } from "./support/app.ts";
 import { compile, copyProject } from "./support/compile.ts";
 import { freePort } from "./support/free-port.ts";
 import { temporaryFolder } from "./support/stores.ts";
@@ -124,6 +124,7 @@ t.test("jose accepts our tokens and refuses others, as the README shows it", asy
 });
 
 interface Operation {
+	operationId?: string;
 	security?: Record<string, string[]>[];
 	responses: Record<string, { description?: string; content?: Record<string, { schema: Record<string, unknown> }> }>;
 	requestBody?: { content: object };
@@ -165,6 +166,110 @@ t.test("the OpenAPI document is well formed and has the routes of the README, wi
 	const text = JSON.stringify(document);
 	t.notMatch(text, /"prefixItems"|"items":\[/, "no tuples: they come out invalid");
 	t.notMatch(text, /"\$ref"|"\$id"/, "nothing refers elsewhere");
+});
+
+/** What the document has of one schema: enough to hold an answer against it. */
+interface Shape {
+	type?: string;
+	enum?: string[];
+	required?: string[];
+	properties?: Record<string, Shape>;
+	additionalProperties?: boolean;
+	items?: Shape;
+	anyOf?: Shape[];
+}
+
+/** Whether a value is what a schema says. */
+function fits(value: unknown, shape: Shape): boolean {
+	const { type, enum: values, required = [], properties = {}, additionalProperties, items = {}, anyOf } = shape;
+	if (anyOf) return anyOf.filter((one) => fits(value, one)).length === 1;
+	if (type === "integer") return Number.isInteger(value);
+	if (type === "array") return Array.isArray(value) && value.every((item) => fits(item, items));
+	if (type === "object") {
+		const members = Object.entries(value as object);
+		const isKnown = (name: string) => Object.hasOwn(properties, name) || additionalProperties !== false;
+		return (
+			required.every((name) => Object.hasOwn(value as object, name)) &&
+			members.every(([name, member]) => isKnown(name) && fits(member, properties[name] ?? {}))
+		);
+	}
+	return type === undefined || (typeof value === type && (values?.includes(value as string) ?? true));
+}
+
+t.test("every operation of the OpenAPI document has a name of its own, which generated clients call", async (t) => {
+	const named = async (locations: string) => {
+		const { get } = await testApp(t, {
+			settings: { TOKEN_LOCATIONS: locations },
+			// A route that names itself nothing, as the README shows one.
+			extend: (app) => {
+				app.get("/our-teams/:id", { config: { access: "public" } }, async () => ({}));
+			},
+		});
+		const { paths } = (await get("/docs/json")).json<OpenApi>();
+		const ids = Object.entries(paths).flatMap(([path, operations]) =>
+			Object.entries(operations).map(([method, { operationId }]) => {
+				t.match(operationId, /^[a-z]+([A-Z][a-z0-9]+)*$/, `${method} ${path}: ${operationId}`);
+				return operationId;
+			}),
+		);
+		t.equal(new Set(ids).size, ids.length, "no two alike");
+		return ids;
+	};
+	const ids = await named("header");
+	for (const id of ["login", "refresh", "logout", "logoutEverywhere", "listSessions", "endSession", "getOurTeamsId"])
+		t.ok(ids.includes(id), id);
+	t.ok((await named("header,cookie")).length > ids.length);
+});
+
+t.test("the OpenAPI document says what is always in an answer with tokens, and in the key set", async (t) => {
+	for (const [locations, algorithm] of [
+		["header", "ES256"],
+		["header", "RS256"],
+		["header,cookie", "EdDSA"],
+	] as const) {
+		const settings = { TOKEN_LOCATIONS: locations, SIGNING_ALGORITHM: algorithm };
+		const { app, addUser, get } = await testApp(t, { settings });
+		await addUser("ada");
+		const { paths } = (await get("/docs/json")).json<OpenApi>();
+		const shapeOf = (path: string, method = "post", type = "application/json") =>
+			paths[path]?.[method]?.responses[200]?.content?.[type]?.schema as Shape;
+		const post = async (url: string, fields: Record<string, string>, headers: Record<string, string> = {}) => {
+			const answer = await app.inject({
+				method: "POST",
+				url,
+				headers: { "content-type": "application/x-www-form-urlencoded", ...headers },
+				payload: new URLSearchParams(fields).toString(),
+			});
+			t.equal(answer.statusCode, 200, url);
+			return answer.json<Record<string, string>>();
+		};
+		const password = { username: "ada", password: goodPassword };
+		const login = await post("/login", password);
+		const bearer = { authorization: `Bearer ${login.access_token}` };
+		const answers: [path: string, answer: Record<string, string>][] = [
+			["/login", login],
+			["/reauthenticate", await post("/reauthenticate", { password: goodPassword }, bearer)],
+			["/refresh", await post("/refresh", { refresh_token: login.refresh_token ?? "" })],
+		];
+		const cookies = locations.includes("cookie");
+		if (cookies) answers.push(["/login", await post("/login", { ...password, delivery: "cookie" })]);
+		for (const [path, answer] of answers) {
+			const shape = shapeOf(path);
+			t.ok(fits(answer, shape), `${path}: ${Object.keys(answer)}`);
+			for (const name of ["access_token", "csrf_token", "token_type", "expires_in"]) {
+				const { [name]: member, ...without } = answer;
+				if (member !== undefined) t.notOk(fits(without, shape), `${path}: never without ${name}`);
+			}
+		}
+		t.equal(shapeOf("/refresh").anyOf?.length, cookies ? 2 : undefined, "one form where there are no cookies");
+
+		const keySet = shapeOf("/.well-known/jwks.json", "get", "application/jwk-set+json");
+		const { keys } = (await get("/.well-known/jwks.json")).json<{ keys: object[] }>();
+		t.ok(keys.length > 0 && fits({ keys }, keySet), `${algorithm}: the key set`);
+		for (const key of keys)
+			for (const name of Object.keys(key))
+				t.notOk(fits({ keys: [{ ...key, [name]: undefined }] }, keySet), `no key without ${name}`);
+	}
 });
 
 t.test("docs/architecture.md lists every file, and none that is missing", async (t) => {

@@ -1,9 +1,11 @@
 /** H16: the catalogue in src/errors.ts, docs/errors.md and the OpenAPI document say the same; and what foreign errors become. */
 import { readFileSync } from "node:fs";
 import { STATUS_CODES } from "node:http";
+import { Type } from "@sinclair/typebox";
 import t from "tap";
 import { codeOf, describe } from "../src/error-answers.ts";
 import { catalogue, type ErrorCode, errors } from "../src/errors.ts";
+import { refusals } from "../src/schemas.ts";
 import { testApp } from "./support/app.ts";
 
 /** A message that is made for the occasion: docs/errors.md shows it so. */
@@ -21,7 +23,6 @@ const outsideOfRoutes: ErrorCode[] = [
 	"URI_TOO_LONG",
 	"HEADERS_TOO_LARGE",
 	"INTERNAL",
-	"STARTING",
 ];
 
 const entries = Object.entries(catalogue) as [ErrorCode, { statusCode: number; message: string; doc: string }][];
@@ -47,6 +48,18 @@ t.test("docs/errors.md has one row for each code of the catalogue, and says the 
 		t.strictSame(row, [String(statusCode), shown, doc], `${code}: status, message and sentence are the catalogue's`);
 	}
 	for (const code of rows.keys()) t.ok(Object.hasOwn(catalogue, code), `${code} of docs/errors.md is in the catalogue`);
+});
+
+t.test("docs/errors.md says of every header with which statuses it comes", async (t) => {
+	const text = readFileSync(new URL("../docs/errors.md", import.meta.url), "utf8");
+	const rowOf = (name: string) => text.split("\n").filter((line) => line.startsWith(`| \`${name}`));
+	for (const [code, { statusCode }] of entries) {
+		const { headers } = describe(new errors[code]("the reason"));
+		if (headers["retry-after"]) t.match(rowOf("Retry-After").join(), String(statusCode), `${code}: Retry-After`);
+		const challenge = headers["www-authenticate"];
+		if (challenge)
+			t.match(rowOf(`WWW-Authenticate: ${challenge}\``).join(), `| ${statusCode} `, `${code}: ${challenge}`);
+	}
 });
 
 interface Operation {
@@ -87,6 +100,12 @@ t.test(
 					const schema = content?.["application/json"]?.schema as Record<string, unknown> | undefined;
 					t.match(schema, { type: "object", additionalProperties: false }, `${where}: the one shape, and closed`);
 					t.strictSame(schema?.required, ["statusCode", "code", "error", "message"], where);
+					const { properties } = schema as { properties: { code: { enum: string[] } } };
+					t.strictSame(
+						properties.code.enum,
+						description.match(/^[A-Z_]+(?=: )/gm),
+						`${where}: these codes and no others`,
+					);
 				}
 		for (const [code] of entries)
 			t.equal(
@@ -107,7 +126,7 @@ t.test("the OpenAPI document says of each route what its guards and its body bri
 		Object.values(responses).flatMap(({ description = "" }) => description.match(/^[A-Z_]+(?=: )/gm) ?? []);
 	const header = await documentFor("header");
 	const both = await documentFor("header,cookie");
-	const always = ["INVALID_TOKEN", "STORE_UNAVAILABLE", "AUTHENTICATION_REQUIRED", "OVERLOADED"];
+	const always = ["INVALID_TOKEN", "STORE_UNAVAILABLE", "AUTHENTICATION_REQUIRED", "OVERLOADED", "STARTING"];
 	t.same(refusalsOf(header("/me", "get")).sort(), always.toSorted(), "nothing that a GET cannot meet");
 	t.same(
 		refusalsOf(header("/sessions/{id}", "delete")).sort(),
@@ -127,6 +146,32 @@ t.test("the OpenAPI document says of each route what its guards and its body bri
 	t.equal(header("/password", "post").requestBody?.required, true);
 	t.equal(header("/logout", "post").requestBody?.required, false, "a header alone will do");
 });
+
+t.test(
+	"a code or an answer that a route does not declare is sent as it is, and what it declares is not lost",
+	async (t) => {
+		const { get } = await testApp(t, {
+			extend: (app) => {
+				const report = Type.Object({ state: Type.String() }, { description: "A report" });
+				const response = { ...refusals("SESSION_NOT_FOUND"), 503: report };
+				app.get("/other", { config: { access: "public" }, schema: { response } }, async () => {
+					throw new errors.USER_NOT_FOUND();
+				});
+				app.get("/report", { config: { access: "public" }, schema: { response } }, async (_request, reply) =>
+					reply.code(503).send({ state: "resting" }),
+				);
+			},
+		});
+		const { body } = describe(new errors.USER_NOT_FOUND());
+		const answer = await get("/other");
+		t.strictSame([answer.statusCode, answer.json()], [404, body]);
+		t.strictSame((await get("/report")).json(), { state: "resting" });
+		const { paths } = (await get("/docs/json")).json<{ paths: Record<string, Record<string, Operation>> }>();
+		const shown = paths["/report"]?.get?.responses[503];
+		t.match(shown?.description, /^OVERLOADED: .*\n\nSTARTING: .*\n\nA report$/);
+		t.match(shown?.content?.["application/json"]?.schema, { properties: { state: { type: "string" } } });
+	},
+);
 
 t.test("the catalogue keeps its own rules", async (t) => {
 	for (const [code, { statusCode, message, doc }] of entries) {

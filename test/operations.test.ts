@@ -3,9 +3,11 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t from "tap";
+import { daySeconds } from "../src/clock.ts";
 import { settings } from "../src/config/config.ts";
 import { errors } from "../src/errors.ts";
 import { table } from "../src/metrics/table.ts";
+import { deviceSeconds } from "../src/throttle/device-token.ts";
 
 const root = resolve(import.meta.dirname, "..");
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
@@ -41,6 +43,13 @@ t.test("K08: limits, timeouts and pool sizes that are no settings are documented
 			/\| ([\d.]+)(?: (\w+))? \| `([^`]+)` `(\w+)` \|$/.exec(row) ?? [];
 		if (t.ok(name, row)) t.equal(constantIn(path, name), inUnitOf(name, value, unit), row);
 	}
+});
+
+t.test("SECRET_PREVIOUS stays for as long as anything that was made under it is good", async (t) => {
+	const [, section = ""] = page.split("\n### SECRET\n");
+	const step = section.split("\n### ")[0] ?? "";
+	t.match(step, `After ${deviceSeconds / daySeconds} days take \`SECRET_PREVIOUS\` away`, "device tokens");
+	t.match(step, "or after `REFRESH_IDLE_DAYS` where that is longer", "refresh tokens");
 });
 
 t.test("K08: every setting is in the README's table, printed by config, and those named here exist", async (t) => {

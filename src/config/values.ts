@@ -72,9 +72,10 @@ export const issuer = (value: string): string => {
 	const url = URL.parse(claim(value));
 	if (!url || !/^https?:$/.test(url.protocol)) throw new Refusal("must be an http or https address");
 	const path = url.pathname === "/" ? "" : url.pathname;
-	if (value !== url.origin + path || path.endsWith("/"))
+	// The path is a route's as well (RFC 8414 section 3.1): nothing that a router reads as more than a letter.
+	if (value !== url.origin + path || !/^(\/[\w.~-]+)*$/.test(path))
 		throw new Refusal(
-			"must be written plainly: scheme, host in lower case and path, without user, query, fragment or final slash",
+			"must be written plainly: scheme, host in lower case and path of letters, digits and any of . _ ~ -, without user, query, fragment or final slash",
 		);
 	return value;
 };

@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t, { type Test } from "tap";
 import { loadConfig, settings } from "../../src/config/config.ts";
+import { findProbe } from "../../src/probes.ts";
 import { testApp } from "../support/app.ts";
 import { compose, type Manifest, readManifests } from "../support/kustomize.ts";
 import { testSecret, withoutTap } from "../support/process.ts";
@@ -239,15 +240,21 @@ t.test("K08: every variable is a setting, and the settings as a whole are accept
 });
 
 t.test("the probes ask for routes that there are, on the port on which they are", async (t) => {
-	const { get } = await testApp(t);
+	const { get, services } = await testApp(t);
 	for (const [variant, manifests] of everyVariant) {
 		const pod = server(manifests);
 		const [container] = pod.containers as [Container];
 		const port = (name: string) => container.ports?.find((one) => one.name === name)?.containerPort;
 		t.equal(port("http"), settings.port.fallback, `${variant}: PORT`);
 		const { startupProbe, livenessProbe, readinessProbe } = container;
+		const environment = new Map(container.env.map(({ name, value }) => [name, value]));
+		t.equal(String(port("management")), environment.get("MANAGEMENT_PORT"), `${variant}: MANAGEMENT_PORT`);
+		t.equal(environment.get("MANAGEMENT_HOST"), "0.0.0.0", `${variant}: the kubelet comes from outside of the pod`);
+		for (const { httpGet } of [startupProbe, livenessProbe])
+			t.equal(httpGet.port, "management", `${variant}: a flood of connections to the public port restarts nobody`);
+		t.equal(readinessProbe.httpGet.port, "http", `${variant}: the port that the traffic uses`);
 		for (const { httpGet, timeoutSeconds } of [startupProbe, livenessProbe, readinessProbe]) {
-			t.equal(httpGet.port, "http");
+			t.ok(findProbe(httpGet.path, services.readiness), `${variant}: ${httpGet.path} is on the management port`);
 			t.equal((await get(httpGet.path)).statusCode, 200, `${variant}: ${httpGet.path}`);
 			t.ok(timeoutSeconds >= 2, `${variant}: a busy machine is no reason to end it`);
 		}

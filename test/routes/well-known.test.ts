@@ -117,7 +117,12 @@ t.test("J09: the metadata tells the truth, and does not follow the Host header",
 	t.same(plain.json(), {
 		issuer: "https://login.example/tenant",
 		jwks_uri: "https://login.example/tenant/.well-known/jwks.json",
+		revocation_endpoint: "https://login.example/tenant/revoke",
+		revocation_endpoint_auth_methods_supported: ["none"],
+		introspection_endpoint: "https://login.example/tenant/introspect",
+		introspection_endpoint_auth_methods_supported: ["Bearer"],
 		response_types_supported: [],
+		grant_types_supported: [],
 		service_documentation: "https://login.example/tenant/docs",
 	});
 	for (const headers of [
@@ -134,13 +139,66 @@ t.test("J09: the metadata tells the truth, and does not follow the Host header",
 	const [, payload = ""] = (await login("ada")).json<{ access_token: string }>().access_token.split(".");
 	t.match(JSON.parse(Buffer.from(payload, "base64url").toString()), { iss: "https://login.example/tenant" });
 
-	const bare = await testApp(t, { settings: { DOCS: "off" } });
+	const bare = await testApp(t, { settings: { DOCS: "off", TOKEN_LOCATIONS: "cookie" } });
 	t.same(
 		Object.keys((await bare.get(document)).json()).sort(),
-		["issuer", "jwks_uri", "response_types_supported"],
-		"no page, no address of it, and nothing of a server that this is not",
+		[
+			"grant_types_supported",
+			"introspection_endpoint",
+			"issuer",
+			"jwks_uri",
+			"response_types_supported",
+			"revocation_endpoint",
+			"revocation_endpoint_auth_methods_supported",
+		],
+		"no page, no address of it, no Bearer where only cookies count, and nothing of a server that this is not",
 	);
 });
+
+t.test("the endpoints of the metadata are there, and take what it says", async (t) => {
+	const { app, addUser, tokenFor, get } = await testApp(t);
+	await addUser("ada", ["admin"]);
+	const token = await tokenFor("ada");
+	const metadata = (await get("/.well-known/oauth-authorization-server")).json<Record<string, string>>();
+	for (const name of ["introspection_endpoint", "revocation_endpoint"]) {
+		const { origin, pathname } = new URL(metadata[name] ?? "");
+		t.equal(origin, metadata.issuer);
+		const post = (headers: Record<string, string>) =>
+			app.inject({
+				method: "POST",
+				url: pathname,
+				headers: { "content-type": "application/x-www-form-urlencoded", ...headers },
+				payload: `token=${token}`,
+			});
+		t.equal((await post({ authorization: `Bearer ${token}` })).statusCode, 200, `${name}: a Bearer token`);
+		const basic = Buffer.from("gatehouse:secret").toString("base64");
+		t.equal((await post({ authorization: `Basic ${basic}` })).statusCode, 401, `${name}: no secret of a client`);
+	}
+});
+
+t.test(
+	"RFC 8414 section 3.1: where the issuer has a path, the metadata lies between host and path as well",
+	async (t) => {
+		const document = "/.well-known/oauth-authorization-server";
+		const { app, get } = await testApp(t, { settings: { ISSUER: "https://login.example/t/our-own_1.0" } });
+		const plain = await get(document);
+		const inserted = await get(`${document}/t/our-own_1.0`);
+		t.same([inserted.statusCode, inserted.payload], [200, plain.payload]);
+		t.equal(inserted.headers["cache-control"], "public, max-age=300");
+		t.equal((await app.inject({ method: "POST", url: `${document}/t/our-own_1.0` })).statusCode, 405);
+		for (const other of ["/t", "/t/our-own_1x0", "/t/our-own_1.0/", "/t/our-own_1.0/more", "/"])
+			t.equal((await get(`${document}${other}`)).statusCode, 404, `${other} is another issuer's`);
+		const { paths } = (await get("/docs/json")).json<{ paths: object }>();
+		t.same(
+			Object.keys(paths).filter((path) => path.startsWith(document)),
+			[document],
+			"once in the OpenAPI document",
+		);
+
+		const bare = await testApp(t, { settings: { ISSUER: "https://login.example" } });
+		t.equal((await bare.get(`${document}/`)).statusCode, 404, "no path, no second place");
+	},
+);
 
 t.test("the key set and the metadata are for everybody, and for reading", async (t) => {
 	const { app } = await testApp(t);

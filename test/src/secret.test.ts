@@ -1,5 +1,6 @@
 /** The root secret and its file. */
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import fs, { fstatSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import t from "tap";
 import { ConfigError, loadConfig } from "../../src/config/config.ts";
@@ -73,6 +74,37 @@ t.test("of several that make a file together all get the one that came first", a
 		"what cannot be read is no reason to make a new one",
 	);
 });
+
+t.test(
+	"K01: the secret is on the disk before it has its name, and its name before anybody has the secret",
+	async (t) => {
+		const folder = temporaryFolder(t);
+		const steps: string[] = [];
+		const { fsyncSync, linkSync } = fs;
+		// Runs last, when both are themselves again.
+		t.teardown(syncBuiltinESMExports);
+		t.intercept(fs, "fsyncSync", {
+			value: (opened: number) => {
+				const found = fstatSync(opened);
+				const what = found.isDirectory() ? `the folder with ${readdirSync(folder).join()}` : `${found.size} bytes`;
+				steps.push(`synced ${what}`);
+				fsyncSync(opened);
+			},
+		});
+		t.intercept(fs, "linkSync", {
+			value: (from: string, to: string) => {
+				steps.push("named");
+				linkSync(from, to);
+			},
+		});
+		syncBuiltinESMExports();
+		t.equal(
+			readOrCreate(join(folder, "secret"), () => secret),
+			secret,
+		);
+		t.same(steps, [`synced ${secret.length + 1} bytes`, "named", "synced the folder with secret"]);
+	},
+);
 
 t.test("each purpose has a key of its own, which follows from the secret alone", async (t) => {
 	const key = deriveKey(testSecret, "signing keys");

@@ -91,8 +91,11 @@ t.test("an issuer is written in its one spelling, because it is compared letter 
 		"https://a.example.com/?x",
 		"https://a.b/#x",
 	];
-	for (const value of [...wrong, ...more]) refused(t, "ISSUER", value, /must be/);
-	accepted(t, { ISSUER: "https://example.com/login" }, { issuer: "https://example.com/login" });
+	// Its path is one of the routes: https://a.b/:x would answer for every tenant, and https://a.b/*x stop the start.
+	const routes = ["https://a.b/:x", "https://a.b/*x", "https://a.b/%41", "https://a.b//x", "https://a.b/x;y"];
+	for (const value of [...wrong, ...more, ...routes]) refused(t, "ISSUER", value, /must be/);
+	for (const issuer of ["https://example.com/login", "https://example.com/t/our-own_1.0~x"])
+		accepted(t, { ISSUER: issuer }, { issuer });
 	accepted(t, { AUDIENCE: " one, two ,,three" }, { audience: ["one", "two", "three"] });
 	for (const value of ["mysql://db/x", "db.example.com", "postgres//x"])
 		refused(t, "DATABASE_URL", value, /postgres:\/\//);
