@@ -99,10 +99,10 @@ t.test(
 		});
 		syncBuiltinESMExports();
 		t.equal(
-			readOrCreate(join(folder, "secret"), () => secret),
-			secret,
+			readOrCreate(join(folder, "secret"), () => testSecret),
+			testSecret,
 		);
-		t.same(steps, [`synced ${secret.length + 1} bytes`, "named", "synced the folder with secret"]);
+		t.same(steps, [`synced ${testSecret.length + 1} bytes`, "named", "synced the folder with secret"]);
 	},
 );
 
