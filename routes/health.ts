@@ -4,14 +4,14 @@
  */
 import { Type } from "@sinclair/typebox";
 import type { App } from "../src/app.ts";
-import { type ReadyBody, readyStatuses } from "../src/probes.ts";
+import { readyStatuses } from "../src/probes.ts";
 import { storeStates } from "../src/readiness.ts";
 
 const Live = Type.Object({ status: Type.Literal("ok") }, { additionalProperties: false, description: "Yes" });
 const Ready = Type.Object(
 	{
-		status: Type.Unsafe<ReadyBody["status"]>({ type: "string", enum: readyStatuses }),
-		store: Type.Unsafe<ReadyBody["store"]>({ type: "string", enum: storeStates }),
+		status: Type.String({ enum: [...readyStatuses] }),
+		store: Type.String({ enum: [...storeStates] }),
 	},
 	{ additionalProperties: false, description: "What it can do now" },
 );
