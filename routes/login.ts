@@ -43,6 +43,10 @@ export default async function login(app: App) {
 
 	app.post("/login", {
 		config: { access: "public", shed: "first", refusalPage },
+		onRequest: (request, _reply, done) => {
+			credentials.assertRoom(request.caller());
+			done();
+		},
 		schema: {
 			operationId: "login",
 			summary: "Log in with username and password",

@@ -76,6 +76,24 @@ export function createCredentials({
 	/** The logins that ended before the password was compared. */
 	const logins = { limited: 0, busy: 0, unavailable: 0 };
 
+	function countEnded(error: unknown): never {
+		if (error instanceof errors.TOO_MANY_ATTEMPTS) logins.limited++;
+		else if (error instanceof errors.BUSY) logins.busy++;
+		else if (error instanceof errors.STORE_UNAVAILABLE) logins.unavailable++;
+		throw error;
+	}
+
+	/** Throws BUSY for a login that would be refused, unless by a known device: before its form is read, to cost little. */
+	function assertRoom({ deviceToken }: Caller): void {
+		// Whether the device is known the account tells: then there is room, or not, in `compare`.
+		if (deviceToken !== undefined && deviceTokens.read(deviceToken)) return;
+		try {
+			passwords.assertRoom();
+		} catch (busy) {
+			countEnded(busy);
+		}
+	}
+
 	/**
 	 * Begins a session for the account that this username and password belong to.
 	 *
@@ -86,16 +104,8 @@ export function createCredentials({
 	 * @throws INVALID_USERNAME, INVALID_PASSWORD, INVALID_CREDENTIALS, TOO_MANY_ATTEMPTS, BUSY, STORE_UNAVAILABLE
 	 * @returns the session, and the token that makes this device a known one.
 	 */
-	async function login(...given: Parameters<typeof attempt>): ReturnType<typeof attempt> {
-		try {
-			return await attempt(...given);
-		} catch (error) {
-			if (error instanceof errors.TOO_MANY_ATTEMPTS) logins.limited++;
-			else if (error instanceof errors.BUSY) logins.busy++;
-			else if (error instanceof errors.STORE_UNAVAILABLE) logins.unavailable++;
-			throw error;
-		}
-	}
+	const login = (...given: Parameters<typeof attempt>): ReturnType<typeof attempt> =>
+		attempt(...given).catch(countEnded);
 
 	async function attempt(
 		username: string,
@@ -106,9 +116,6 @@ export function createCredentials({
 		const name = canonicalUsername(username);
 		const normalized = passwords.normalize(given);
 		const recognised = recognise(caller);
-		const { device } = recognised;
-		// Before the store is asked. Whether a device is known only the store can tell: then there is room, or not, in compare.
-		if (!device) passwords.assertRoom();
 		const found = await users.findCredentials({ username: name });
 		const { matches, first } = await compare(name, found, normalized, recognised, signal);
 		if (!found || !matches) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(found) });
@@ -120,7 +127,7 @@ export function createCredentials({
 		if (user && !user.disabled) {
 			// The same id for the same device: logging in again and again must not make it many, each with tries of its own.
 			// Not that of a void or an expired token: whoever has such a one could use the tries of this device up for ever.
-			const own = ownDevice(device, found);
+			const own = ownDevice(recognised.device, found);
 			const deviceId = own && own.expiresAt > session.createdAt ? own.id : deviceTokens.newId();
 			const expiresAt = session.createdAt + deviceSeconds;
 			return { user, session, deviceToken: deviceTokens.make({ id: deviceId, userId: id, generation, expiresAt }) };
@@ -212,7 +219,7 @@ export function createCredentials({
 	}
 
 	return {
-		...{ login, register, change, confirm, reset },
+		...{ assertRoom, login, register, change, confirm, reset },
 		/** How many logins were refused by a limit, a full queue, or for want of the store. Right and wrong ones are events. */
 		stats: () => ({ logins: { ...logins } }),
 	};

@@ -219,7 +219,13 @@ type Constructors = {
 	[Code in ErrorCode]: createError.FastifyErrorConstructor<{ code: Code; statusCode: number }, [...unknown[]]>;
 };
 
-/** `throw new errors.INVALID_TOKEN({ cause })`: one constructor a code. */
+/**
+ * `throw new errors.INVALID_TOKEN({ cause })`: one constructor a code. Without a stack: nobody reads where a refusal was
+ * thrown, and under a flood of them collecting it would be the dearest part of the answer. A fault has one in its cause.
+ */
 export const errors = Object.fromEntries(
-	Object.entries(catalogue).map(([code, entry]) => [code, createError(code, entry.message, entry.statusCode)]),
+	Object.entries(catalogue).map(([code, { message, statusCode }]) => [
+		code,
+		createError(code, message, statusCode, Error, false),
+	]),
 ) as unknown as Constructors;

@@ -187,6 +187,7 @@ function collectGarbage(): void {
 function memoryUsed(): number {
 	const { total_heap_size, used_heap_size, heap_size_limit } = getHeapStatistics();
 	const heap = used_heap_size / heap_size_limit;
+	if (containerBytes === Number.POSITIVE_INFINITY) return heap;
 	try {
 		return Math.max(heap, (process.memoryUsage.rss() - (total_heap_size - used_heap_size)) / containerBytes);
 	} catch {

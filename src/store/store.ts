@@ -122,6 +122,12 @@ export async function openStore({
 	// SQLite has one connection, which callers use in turn.
 	const following =
 		backend.kind === "sqlite" ? db : new Kysely<Schema>({ dialect: backend.dialect(PATIENCE_MS, "following") });
+	const askNews = prepare(following, () => {
+		const now = backend.nowMsExpression().as("nowMs");
+		const readOnly = backend.readOnlyExpression().as("readOnly");
+		const columns = ["topic", "version", "announced_ms as announcedMs", now, readOnly] as const;
+		return following.selectFrom("changes").select(columns);
+	});
 	/** The transactions of `transaction`, and whether they have announced something. */
 	const begun = new WeakMap<Transaction<Schema>, { announced: boolean }>();
 	try {
@@ -167,10 +173,7 @@ export async function openStore({
 			return row.version;
 		},
 		async news() {
-			const now = backend.nowMsExpression().as("nowMs");
-			const readOnly = backend.readOnlyExpression().as("readOnly");
-			const columns = ["topic", "version", "announced_ms as announcedMs", now, readOnly] as const;
-			const rows = await following.selectFrom("changes").select(columns).execute();
+			const rows = await askNews({});
 			// After a failover the old server may still answer, and nothing that it says is news: ask over other connections.
 			if (rows[0]?.readOnly) {
 				backend.renew();

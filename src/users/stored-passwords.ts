@@ -4,7 +4,7 @@ import type { Clock } from "../clock.ts";
 import type { StoredPassword } from "../passwords/passwords.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import type { Schema } from "../store/schema.ts";
-import type { Store } from "../store/store.ts";
+import type { Slot, Store } from "../store/store.ts";
 
 /** What a password check needs to know of an account. */
 export interface Credentials {
@@ -29,16 +29,18 @@ export function createStoredPasswords({
 	/** Called with the username after a password was replaced. */
 	onPasswordReplaced: (username: string) => void;
 }) {
+	const columns = ["id", "username", "disabled_at", "device_generation", "password_hash", "password_scheme"] as const;
+	const findRowById = store.prepare((slot: Slot<{ id: string }>) =>
+		store.db.selectFrom("users").select(columns).where("id", "=", slot("id")),
+	);
+	const findRowByUsername = store.prepare((slot: Slot<{ username: string }>) =>
+		store.db.selectFrom("users").select(columns).where("username", "=", slot("username")),
+	);
+
 	return {
 		/** What a password check needs, by canonical username or by id. */
 		async findCredentials(by: { username: string } | { id: string }): Promise<Credentials | undefined> {
-			const query = store.db
-				.selectFrom("users")
-				.select(["id", "username", "disabled_at", "device_generation", "password_hash", "password_scheme"]);
-			const row = await ("id" in by
-				? query.where("id", "=", by.id)
-				: query.where("username", "=", by.username)
-			).executeTakeFirst();
+			const [row] = await ("id" in by ? findRowById(by) : findRowByUsername(by));
 			return (
 				row && {
 					id: row.id,

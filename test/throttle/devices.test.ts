@@ -235,6 +235,42 @@ t.test("a login with a void token gets another device id, or who has that token 
 	t.not(idOf(await deviceOf(house, "ada", third)), idOf(third), "ended");
 });
 
+t.test(
+	"R12: a login that finds the queue full is refused before its form is read and the store is asked",
+	async (t) => {
+		const house = await limited(t);
+		await house.addUser("ada");
+		const own = await deviceOf(house, "ada");
+		const { passwords, users, credentials } = house.services;
+		passwords.assertRoom = (first) => {
+			if (!first) throw new errors.BUSY();
+		};
+		let asked = 0;
+		const { findCredentials } = users;
+		users.findCredentials = (by) => {
+			asked++;
+			return findCredentials(by);
+		};
+		const send = (more: Record<string, string> = {}) =>
+			house.app.inject({
+				method: "POST",
+				url: "/login",
+				payload: "{",
+				headers: { "content-type": "text/html", ...more },
+			});
+		for (const token of [undefined, "", "a", `${own}A`]) {
+			const answer = await send(token === undefined ? {} : { "x-device-token": token });
+			t.match(answer, { statusCode: 503, headers: { "retry-after": /^\d+$/, "cache-control": "no-store" } });
+			t.equal(answer.json().code, "BUSY");
+		}
+		t.equal(credentials.stats().logins.busy, 4);
+		t.equal((await send({ "x-device-token": own })).statusCode, 415, "a device of ours may be a known one: it is read");
+		t.equal(asked, 0);
+		t.equal((await from(house, "203.0.113.1", "ada", goodPassword, own)).statusCode, 200);
+		t.equal(asked, 1);
+	},
+);
+
 t.test("R12: where only known devices have room, a token that is not the account's own leaves no row", async (t) => {
 	const house = await limited(t);
 	const { store, users, limits, passwords } = house.services;
