@@ -1,6 +1,6 @@
 /**
- * Calls a service at fixed times, whatever becomes of the calls before (open loop): its own process, with raw sockets and
- * requests prepared as bytes, so that it takes as little of the cores it shares with the service as it can.
+ * Calls a service at fixed times, whatever becomes of the calls before (open loop): its own process, with bare sockets
+ * and requests prepared as bytes, so that it takes as little of the cores it shares with the service as it can.
  */
 import { connect, type Socket } from "node:net";
 
@@ -41,6 +41,23 @@ process.on("message", (calls: Calls) => {
 });
 process.on("disconnect", () => process.exit(0));
 
+/** A call that has no answer yet. */
+interface Call {
+	stream: number;
+	startMs: number;
+	resolve(answer: Answer): void;
+}
+
+/** A connection, with the call that it carries. */
+interface Line {
+	socket: Socket;
+	call: Call | undefined;
+	received: string;
+}
+
+/** How often those are looked for that have waited too long: one timer for all, as one for each costs as much as the call. */
+const lookMs = 50;
+
 async function callAll({ port, seconds, callersWaitMs, streams }: Calls): Promise<Answer[]> {
 	const schedule = streams.flatMap(({ perSecond, requests }, stream) =>
 		Array.from({ length: perSecond * seconds }, (_, index) => ({
@@ -51,49 +68,63 @@ async function callAll({ port, seconds, callersWaitMs, streams }: Calls): Promis
 	);
 	schedule.sort((a, b) => a.atMs - b.atMs);
 	const begin = performance.now();
+	const busy = new Set<Line>();
+	const idle: Line[] = [];
+	/** Ends the call of a line, and the line as well where it is of no more use. */
+	const settle = (line: Line, status: number, reusable: boolean) => {
+		const { call } = line;
+		line.call = undefined;
+		line.received = "";
+		busy.delete(line);
+		if (reusable) idle.push(line);
+		else {
+			const place = idle.indexOf(line);
+			if (place >= 0) idle.splice(place, 1);
+			line.socket.destroy();
+		}
+		const now = performance.now();
+		if (call) call.resolve({ stream: call.stream, status, milliseconds: now - call.startMs, atMs: now - begin });
+	};
+	const look = setInterval(() => {
+		const latest = performance.now() - callersWaitMs;
+		for (const line of busy) if (line.call && line.call.startMs <= latest) settle(line, 0, false);
+	}, lookMs);
+
 	const answers: Promise<Answer>[] = [];
 	for (const { atMs, stream, bytes } of schedule) {
 		const waitMs = begin + atMs - performance.now();
 		if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
-		answers.push(call(port, bytes, callersWaitMs, stream, begin));
+		const line = idle.pop() ?? open(port, settle);
+		busy.add(line);
+		const { promise, resolve } = Promise.withResolvers<Answer>();
+		line.call = { stream, startMs: performance.now(), resolve };
+		line.socket.write(bytes);
+		answers.push(promise);
 	}
-	return Promise.all(answers);
+	const all = await Promise.all(answers);
+	clearInterval(look);
+	for (const { socket } of idle) socket.destroy();
+	return all;
 }
 
-/** Connections that wait for their next request. */
-const idle: Socket[] = [];
-
-/** One request over a connection of its own for that time, from the first byte sent to the last byte of the answer. */
-function call(port: number, bytes: Buffer, waitMs: number, stream: number, begin: number): Promise<Answer> {
-	const { promise, resolve } = Promise.withResolvers<Answer>();
-	const socket = idle.pop() ?? connect({ port, host: "127.0.0.1", noDelay: true });
-	const start = performance.now();
-	let text = "";
-	const settle = (status: number) => {
-		clearTimeout(timer);
-		socket.removeAllListeners();
-		// Unheard, a reset of an idle connection would end this process.
-		socket.on("error", () => socket.destroy());
-		if (status > 0 && !/^connection: close/im.test(text)) {
-			idle.push(socket);
-			socket.once("close", () => {
-				const place = idle.indexOf(socket);
-				if (place >= 0) idle.splice(place, 1);
-			});
-		} else socket.destroy();
-		const now = performance.now();
-		resolve({ stream, status, milliseconds: now - start, atMs: now - begin });
+/** A new connection, whose answers are read without Node's streams. */
+function open(port: number, settle: (line: Line, status: number, reusable: boolean) => void): Line {
+	const onread = {
+		buffer: Buffer.alloc(16_384),
+		callback: (bytes: number, buffer: Uint8Array) => {
+			line.received += (buffer as Buffer).toString("latin1", 0, bytes);
+			const { received } = line;
+			const head = received.indexOf("\r\n\r\n");
+			if (head < 0) return true;
+			const length = Number(/\r\ncontent-length: (\d+)/i.exec(received)?.[1]);
+			if (received.length >= head + 4 + length)
+				settle(line, Number(received.slice(9, 12)), !/\r\nconnection: close/i.test(received));
+			return true;
+		},
 	};
-	const timer = setTimeout(settle, waitMs, 0);
-	socket.on("data", (chunk) => {
-		text += chunk.toString("latin1");
-		const head = text.indexOf("\r\n\r\n");
-		if (head < 0) return;
-		const length = Number(/\r\ncontent-length: (\d+)/i.exec(text)?.[1]);
-		if (text.length >= head + 4 + length) settle(Number(text.slice(9, 12)));
-	});
-	socket.on("error", () => settle(-1));
-	socket.on("close", () => settle(-1));
-	socket.write(bytes);
-	return promise;
+	const socket = connect({ port, host: "127.0.0.1", noDelay: true, onread });
+	const line: Line = { socket, call: undefined, received: "" };
+	socket.on("error", () => settle(line, -1, false));
+	socket.on("close", () => settle(line, -1, false));
+	return line;
 }

@@ -12,6 +12,8 @@ const callersWaitMs = 5000;
 const cost = 12;
 const rawSeconds = 5;
 const warmUpSeconds = 5;
+/** A service that has just started takes thousands of requests until V8 has compiled what is hot. */
+const warmUpLoginsPerSecond = 600;
 const users = Array.from({ length: 20 }, (_, index) => `user${index}`);
 
 export interface FloodResult {
@@ -82,6 +84,7 @@ export async function floodOnce(
 		);
 	};
 
+	await call([probes, { ...logins, perSecond: warmUpLoginsPerSecond }], warmUpSeconds);
 	await call([probes], warmUpSeconds);
 	const idleP99 = p99((await call([probes], seconds)).answers);
 	tick();
