@@ -87,7 +87,7 @@ export function createChanges({
 		failing = false;
 	}
 
-	/** Asks once; calls that overlap share one question. Never throws. */
+	/** Asks once, or shares the question that is under way. Never throws. */
 	function poll(): Promise<void> {
 		polling ??= read()
 			.catch((error: unknown) => {
@@ -99,6 +99,9 @@ export function createChanges({
 			});
 		return polling;
 	}
+
+	/** Asks anew: the answer to a question that is under way may be older than what the caller wants to hear of. */
+	const pollAnew = (): Promise<void> => (polling ? polling.then(poll) : poll());
 
 	/**
 	 * Asks soon, because something may have changed. A question that is under way may have been too early and is followed
@@ -126,9 +129,7 @@ export function createChanges({
 			const limit = new Promise<void>((resolve) => {
 				timer = setTimeout(resolve, holdMs);
 			});
-			// A question that was under way may have been answered before the freeze: a new one comes after it.
-			const caughtUp = polling ? polling.then(poll) : poll();
-			held = Promise.race([caughtUp, limit]).finally(() => {
+			held = Promise.race([pollAnew(), limit]).finally(() => {
 				clearTimeout(timer);
 				held = undefined;
 			});
@@ -150,8 +151,8 @@ export function createChanges({
 			schedule();
 		},
 
-		/** Asks once, now, for who wants to know when it has heard; a server polls and is woken. Never throws. */
-		poll,
+		/** Resolves when this process knows what was in the store at the call; a server polls and is woken. Never throws. */
+		poll: pollAnew,
 
 		wake,
 

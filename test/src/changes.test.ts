@@ -85,15 +85,20 @@ t.test("an outage and its end are logged once each", async (t) => {
 	t.same(lines, ["the store's changes are followed again"]);
 });
 
-t.test("calls that overlap share one question", async (t) => {
-	const { changes, store, versions, silence } = follow(t);
+t.test("calls that meet a question under way share the next one, as its answer may be too old for them", async (t) => {
+	const { changes, store, versions, loaded, silence, heal } = follow(t);
 	await changes.start();
+	loaded.length = 0;
 	const answer = silence();
 	const before = store.questions;
 	const polls = [changes.poll(), changes.poll(), changes.poll()];
-	answer(versions);
+	const old = { ...versions };
+	versions.revocations = 1;
+	heal();
+	answer(old);
 	await Promise.all(polls);
-	t.equal(store.questions - before, 1);
+	t.equal(store.questions - before, 2);
+	t.same(loaded, ["revocations"]);
 });
 
 for (const seconds of [300, 10, 0])

@@ -123,9 +123,11 @@ onEachStore((store) => {
 			const tries = [];
 			for (let count = 0; count < 10; count++) tries.push(await take(count));
 			const late = take(10);
-			for (const attempt of tries.slice(0, 5)) await attempt.wrong();
+			// All at once: the limit that the tenth has reached is over after a second of PostgreSQL's clock.
+			const wrong = tries.slice(0, 5).map((attempt) => attempt.wrong());
 			for (const attempt of tries.slice(5)) attempt.abandoned();
 			await t.rejects(late, { code: "TOO_MANY_ATTEMPTS" }, "it waited for the others, and found them all wrong");
+			await Promise.all(wrong);
 			t.match(
 				house.logged.filter(({ event }) => event === "login_account_limited"),
 				[{ seconds: 1 }],
