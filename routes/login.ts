@@ -44,7 +44,8 @@ export default async function login(app: App) {
 	app.post("/login", {
 		config: { access: "public", shed: "first", refusalPage },
 		onRequest: (request, _reply, done) => {
-			credentials.assertRoom(request.caller());
+			// A page shows again what the form said: there the form is read first.
+			if (!cookies || !wantsPage(request.headers)) credentials.assertRoom(request.caller());
 			done();
 		},
 		schema: {

@@ -83,12 +83,10 @@ export function createCredentials({
 		throw error;
 	}
 
-	/** Throws BUSY for a login that would be refused, unless by a known device: before its form is read, to cost little. */
-	function assertRoom({ deviceToken }: Caller): void {
-		// Whether the device is known the account tells: then there is room, or not, in `compare`.
-		if (deviceToken !== undefined && deviceTokens.read(deviceToken)) return;
+	/** Throws BUSY where the login of a stranger would be: to be asked before the form is read, so that refusing costs little. */
+	function assertRoom(caller: Caller): void {
 		try {
-			passwords.assertRoom();
+			if (!recognise(caller).device) passwords.assertRoom();
 		} catch (busy) {
 			countEnded(busy);
 		}
@@ -116,6 +114,8 @@ export function createCredentials({
 		const name = canonicalUsername(username);
 		const normalized = passwords.normalize(given);
 		const recognised = recognise(caller);
+		// Before the store is asked. Whether a device is known only the store can tell: then there is room, or not, in compare.
+		if (!recognised.device) passwords.assertRoom();
 		const found = await users.findCredentials({ username: name });
 		const { matches, first } = await compare(name, found, normalized, recognised, signal);
 		if (!found || !matches) throw new errors.INVALID_CREDENTIALS({ cause: loginRefusal(found) });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import { type App, buildApp } from "./app.ts";
 import { initialPasswordFile } from "./bootstrap.ts";
 import { browsable, type Config } from "./config/config.ts";
@@ -51,10 +52,13 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 		onRecovery: () => log.info("traces are exported again"),
 	});
 	const log = createLog(config.logLevel, terminal, tracing?.logFields);
-	process.on("uncaughtException", (error) => {
-		log.fatal({ err: error }, "a fault that nobody handled; the process ends");
+	const endByFault = (reason: unknown) => {
+		const err = reason instanceof Error ? reason : new Error(inspect(reason));
+		log.fatal({ err }, "a fault that nobody handled; the process ends");
 		process.exit(1);
-	});
+	};
+	// Rejections as well: Node would hand an error without a stack, as ours are, on without its code and its cause.
+	process.on("uncaughtException", endByFault).on("unhandledRejection", endByFault);
 	let serving: Serving | undefined;
 	// From here on, and not only when it serves: process 1 of a container gets no signal that it does not listen to.
 	onSignal(log, (signal) => {

@@ -62,6 +62,10 @@ export function createTokens({
 		return issuedBefore <= now + toleranceSeconds ? Math.max(now, issuedBefore) : now;
 	}
 
+	/** Within the grace time a token is given without a write: it may not outlive what the last writer noted of its own. */
+	const secondsFor = ({ accessUntil, refreshedAt }: Session): number =>
+		Math.min(config.accessTokenSeconds, accessUntil - refreshedAt - config.refreshGraceSeconds);
+
 	/** Whether a token has ended (RFC 7519 section 4.1.4). */
 	const hasExpired = (principal: Principal): boolean => clock.now() >= principal.expiresAt + toleranceSeconds;
 
@@ -73,7 +77,7 @@ export function createTokens({
 		verifications: { remembered: 0, checked: 0, refused: 0 },
 
 		/**
-		 * The claims of a new access token. It never outlives its session.
+		 * The claims of a new access token. It never outlives its session, nor the time for which its end would be remembered.
 		 *
 		 * @param fresh whether the password was given for this very token.
 		 * @param extra what `app.extraClaims` answered for it.
@@ -89,7 +93,7 @@ export function createTokens({
 				iss: config.issuer,
 				sub: user.id,
 				aud: config.audience,
-				exp: Math.min(now + config.accessTokenSeconds, session.expiresAt),
+				exp: Math.min(now + secondsFor(session), session.expiresAt),
 				nbf: now,
 				iat: now,
 				auth_time: session.authenticatedAt,

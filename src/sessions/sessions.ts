@@ -33,6 +33,8 @@ export interface Session {
 	readonly expiresAt: number;
 	/** The end whatever happens. */
 	readonly absoluteExpiresAt: number;
+	/** Who ends it refuses its access tokens until then: none may live longer. */
+	readonly accessUntil: number;
 }
 
 /** A session as its owner and administrators see it. Times are epoch seconds. */
@@ -193,6 +195,7 @@ export function createSessions({
 			generation: session.generation + 1,
 			refreshedAt: now,
 			expiresAt: Math.min(now + idleSeconds, session.absoluteExpiresAt),
+			accessUntil: Math.max(now + accessSeconds, session.accessUntil),
 		}),
 
 		/** Notes that the password was given again, and that a token follows. `undefined` where the session has ended. */
@@ -209,16 +212,15 @@ export function createSessions({
 		},
 
 		/** The live sessions of an account, the last used first. */
-		async list(userId: string): Promise<Session[]> {
-			return store.db
+		list: (userId: string): Promise<Session[]> =>
+			store.db
 				.selectFrom("sessions")
 				.select(sessionColumns)
 				.where("user_id", "=", userId)
 				.where("expires_at", ">", store.nowExpression())
 				.orderBy("refreshed_at", "desc")
 				.orderBy("id")
-				.execute();
-		},
+				.execute(),
 	};
 }
 
@@ -234,6 +236,7 @@ export const sessionColumns = [
 	"sessions.refreshed_at as refreshedAt",
 	"sessions.expires_at as expiresAt",
 	"sessions.absolute_expires_at as absoluteExpiresAt",
+	"sessions.access_until as accessUntil",
 ] as const;
 
 /**

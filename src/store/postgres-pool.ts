@@ -27,11 +27,12 @@ export const sizeFor = (serverConnections: number): number =>
 	Math.max(connectionsAtFirst, Math.min(mostConnections, Math.floor(serverConnections * shareOfServer)));
 
 /**
- * Builds pools for the database that `databaseUrl` names. Nothing is connected yet.
+ * Builds pools. Nothing is connected yet.
  *
+ * @param getServer where the database is; asked when a pool is opened.
  * @param notifies whether the other replicas are told of what is announced.
  */
-export function createPostgresPools(databaseUrl: string, notifies: boolean) {
+export function createPostgresPools(getServer: () => pg.ClientConfig, notifies: boolean) {
 	let size = connectionsAtFirst;
 	const pools: pg.Pool[] = [];
 	let notifier: ReturnType<typeof createNotifier> | undefined;
@@ -96,7 +97,7 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 		 * the pool that was opened first. At most one pool is.
 		 */
 		open(patienceMs: number, purpose: "requests" | "following"): PostgresPool {
-			const pool = createPool(databaseUrl, patienceMs);
+			const pool = createPool(getServer(), patienceMs);
 			const follows = purpose === "following";
 			if (follows) following = pool;
 			pool.options.max = limitOf(pool);
@@ -147,9 +148,9 @@ export function createPostgresPools(databaseUrl: string, notifies: boolean) {
 	};
 }
 
-function createPool(databaseUrl: string, patienceMs: number): pg.Pool {
+function createPool(server: pg.ClientConfig, patienceMs: number): pg.Pool {
 	const pool = new pg.Pool({
-		connectionString: databaseUrl,
+		...server,
 		keepAlive: true,
 		connectionTimeoutMillis: connectMs,
 		query_timeout: patienceMs,

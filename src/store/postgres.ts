@@ -1,5 +1,7 @@
 /** PostgreSQL as the store sees it: its words, its locks, and what a server has to be like. */
 import { PostgresAdapter, PostgresDialect, sql } from "kysely";
+import type { ClientConfig } from "pg";
+import { parseIntoClientConfig } from "pg-connection-string";
 import type { Backend } from "./backend.ts";
 import { storeRefusal } from "./failures.ts";
 import { openListener } from "./notifications.ts";
@@ -20,11 +22,18 @@ export function createPostgresBackend({
 	databaseListenUrl?: string | undefined;
 }): Backend {
 	const notifies = databaseListenUrl !== "off";
-	const pools = createPostgresPools(databaseUrl, notifies);
+	/** By its URL. The certificates that one names are read here, once: a file that is gone later must not end the process. */
+	const servers = new Map<string, ClientConfig>();
+	const serverOf = (url: string): ClientConfig => {
+		const server = servers.get(url) ?? parseIntoClientConfig(url);
+		servers.set(url, server);
+		return server;
+	};
+	const pools = createPostgresPools(() => serverOf(databaseUrl), notifies);
 	return {
 		kind: "postgres",
 		setting: "DATABASE_URL",
-		dialect: (patienceMs, purpose = "requests") => new Dialect({ pool: pools.open(patienceMs, purpose) }),
+		dialect: (patienceMs, purpose = "requests") => new Dialect({ pool: async () => pools.open(patienceMs, purpose) }),
 		async examine(db) {
 			const { rows } = await sql<Examined>`select
 				current_setting('max_connections')::int as connections,
@@ -63,7 +72,9 @@ export function createPostgresBackend({
 		notify: pools.notify,
 		stats: pools.stats,
 		listen: (options) =>
-			notifies ? openListener(databaseListenUrl, options) : { listening: () => undefined, close: async () => {} },
+			notifies
+				? openListener(serverOf(databaseListenUrl), options)
+				: { listening: () => undefined, close: async () => {} },
 		async backup() {
 			throw storeRefusal(
 				"SQLITE_ONLY",

@@ -9,12 +9,16 @@ import { temporaryFolder } from "../support/stores.ts";
 /** The service as it is shipped, with a fault that a signal sets off: nothing in it knows of that. */
 function faultyProgram(t: Test, fault: string): string[] {
 	const file = join(temporaryFolder(t), "fault.mjs");
-	writeFileSync(file, `process.on("SIGUSR2", () => { ${fault} });`);
+	writeFileSync(file, `process.on("SIGUSR2", () => { ${fault.replace("PROJECT", project)} });`);
 	return ["--import", file, resolve(project, "src/main.ts")];
 }
 
 const faults: Record<string, [code: string, said: RegExp]> = {
 	"an unhandled rejection": ['Promise.reject(new Error("the disk is on fire"));', /the disk is on fire/],
+	"a rejection with an error of the catalogue": [
+		'import("PROJECT/src/errors.ts").then(({ errors }) => Promise.reject(new errors.STORE_UNAVAILABLE({ cause: new Error("no disk") })));',
+		/no disk.*"code":"STORE_UNAVAILABLE"/,
+	],
 	"a rejection with no error": ["Promise.reject(undefined);", /undefined/],
 	"an exception in a callback": ['setTimeout(() => { throw new Error("out of cheese"); });', /out of cheese/],
 };

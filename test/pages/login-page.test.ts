@@ -138,22 +138,29 @@ t.test("L01: the page tells unknown names from wrong passwords no more than the 
 t.test("a busy service, one without its store, and a page of another site are refused in words as well", async (t) => {
 	const house = await testApp(t, { settings });
 	const jar = createJar(house);
-	const { login } = house.services.credentials;
+	const { credentials, passwords, users } = house.services;
+	const { assertRoom } = passwords;
+	const { findCredentials } = users;
+	const refuse = (code: "BUSY" | "STORE_UNAVAILABLE") => () => {
+		throw new errors[code]();
+	};
 	for (const [code, words] of [
 		["BUSY", /Many people are logging in/],
 		["STORE_UNAVAILABLE", /not available right now/],
 	] as const) {
-		house.services.credentials.login = async () => {
-			throw new errors[code]();
-		};
-		const answer = await submit(jar, { username: "root", password: goodPassword });
+		passwords.assertRoom = code === "BUSY" ? refuse(code) : assertRoom;
+		users.findCredentials = code === "BUSY" ? findCredentials : async () => refuse(code)();
+		const answer = await submit(jar, { username: "root", password: goodPassword, next: "/sessions" });
 		t.equal(answer.statusCode, 503);
 		t.equal(answer.headers["retry-after"], "2", code);
 		t.match(answer.body, words);
 		t.match(answer.body, 'value="root"');
+		t.match(answer.body, 'name="next" value="/sessions"');
 		t.equal(answer.headers["set-cookie"], undefined, "F13");
 	}
-	house.services.credentials.login = login;
+	t.match(credentials.stats().logins, { busy: 1, unavailable: 1 });
+	passwords.assertRoom = assertRoom;
+	users.findCredentials = findCredentials;
 	const foreign = { origin: "https://evil.example", "sec-fetch-site": "cross-site" };
 	const answer = await submit(jar, { username: "root", password: goodPassword }, foreign);
 	t.equal(answer.statusCode, 403, "L22");

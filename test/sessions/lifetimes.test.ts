@@ -13,6 +13,7 @@ import {
 	claimsOf,
 	introspector,
 	openDoors,
+	pairOf,
 	passTime,
 	post,
 	refreshWith,
@@ -25,6 +26,28 @@ const day = 86_400;
 const many = rounds(100_000);
 
 onEachStore((kind) => {
+	t.test(`${kind}: V08: no access token outlives what its session's end is remembered for`, async (t) => {
+		const location = await openStoreLocation(t, kind);
+		// In the middle of a rolling change of the setting.
+		const before = await testApp(t, { store: kind, location, settings: { ACCESS_TOKEN_SECONDS: "900" } });
+		const after = await testApp(t, { store: kind, location, settings: { ACCESS_TOKEN_SECONDS: "3600" } });
+		const ada = await before.addUser("ada");
+		const { id, refresh } = await beginSession(before, ada);
+		await rotate(t, before, refresh);
+		const again = await refreshWith(after, refresh);
+		t.equal(again.json().expires_in, 900, "nothing was written for this one");
+		const next = await refreshWith(after, pairOf(again).refresh);
+		t.equal(next.json().expires_in, 3600);
+		const { exp } = claimsOf(pairOf(next).access) as { exp: number };
+		await after.services.sessions.end(id);
+		const row = await after.services.store.db
+			.selectFrom("revocations")
+			.select("ends_at")
+			.where("id", "=", id)
+			.executeTakeFirstOrThrow();
+		t.ok(row.ends_at >= exp + 30, `${row.ends_at} for ${exp}`);
+	});
+
 	t.test(`${kind}: lifetimes`, async (t) => {
 		const settings = { REFRESH_IDLE_DAYS: "4", REFRESH_ABSOLUTE_DAYS: "9", ACCESS_TOKEN_SECONDS: "86400" };
 		const house = await testApp(t, { store: kind, settings });

@@ -139,6 +139,26 @@ onEachStore((kind, openLocation) => {
 			t.match(await stored(), /^\$2b\$11\$/);
 		});
 
+		await t.test("R12: a login that finds the queue full is refused before the store is asked", async (t) => {
+			const full = build({
+				users: {
+					...users,
+					async findCredentials() {
+						throw new Error("the store was asked");
+					},
+				},
+				passwords: {
+					...dearer,
+					assertRoom() {
+						throw new errors.BUSY();
+					},
+				},
+			});
+			await t.rejects(full.login("ada", nextPassword, aDevice), { code: "BUSY" });
+			t.throws(() => full.assertRoom(aDevice), { code: "BUSY" });
+			t.equal(full.stats().logins.busy, 2);
+		});
+
 		await t.test("L20: a change that meets an upgrade is checked again, and wins", async (t) => {
 			let upgraded = false;
 			const meeting = build({

@@ -193,7 +193,8 @@ export function openUsers(store: Store, clock: Clock, onPasswordReplaced: (usern
 
 /** A session of this account as it could be, without a row in the store. */
 export function aSession(userId: string, now: number): Session {
-	const times = { createdAt: now, authenticatedAt: now, refreshedAt: now, expiresAt: now + 86_400 };
+	const [expiresAt, accessUntil] = [now + 86_400, now + 86_400];
+	const times = { createdAt: now, authenticatedAt: now, refreshedAt: now, expiresAt, accessUntil };
 	const device = { userAgent: null, address: "127.0.0.1" };
 	return { id: randomId(), userId, generation: 0, ...device, ...times, absoluteExpiresAt: now + 90 * 86_400 };
 }
