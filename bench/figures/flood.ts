@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Answer, Report, Stream } from "../caller.ts";
 import { type Caller, startCaller } from "../caller-process.ts";
-import { type Figure, quantile, type Row } from "../measure.ts";
+import { type Figure, quantile, type Row, shown, summarize } from "../measure.ts";
 import { gatehouseEnvironment, password, type Server, startServer, temporaryFolder } from "../processes.ts";
 
 export const loginsPerSecond = 60;
@@ -10,11 +10,11 @@ const probesPerSecond = 50;
 export const seconds = 20;
 const callersWaitMs = 5000;
 const cost = 12;
+const users = Array.from({ length: 20 }, (_, index) => `user${index}`);
 const rawSeconds = 5;
 const warmUpSeconds = 5;
 /** A service that has just started takes thousands of requests until V8 has compiled what is hot. */
 const warmUpLoginsPerSecond = 600;
-const users = Array.from({ length: 20 }, (_, index) => `user${index}`);
 
 export interface FloodResult {
 	rawBefore: number;
@@ -37,7 +37,11 @@ export const loginRequest = (username: string, given = password, header = ""): s
 	return `${head}\r\n${header}Content-Length: ${body.length}\r\n\r\n${body}`;
 };
 
+const loginsOfAll = (perSecond: number): Stream => ({ perSecond, requests: users.map((name) => loginRequest(name)) });
+
 const get = (token: string) => `GET /protected HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+
+const portOf = ({ url }: Pick<Server, "url">) => ({ port: Number(new URL(url).port) });
 
 /** One login with time to spare; answers its token, and nothing where it was refused. */
 async function logIn({ url }: Server): Promise<string | undefined> {
@@ -60,14 +64,14 @@ export async function floodOnce(
 	const raw = () => server.ask<number>("rawHashesPerSecond", { stored, password, seconds: rawSeconds });
 	const token = (await logIn(server)) ?? "";
 	const probes: Stream = { perSecond: probesPerSecond, requests: [get(token)] };
-	const logins: Stream = { perSecond: loginsPerSecond, requests: users.map((name) => loginRequest(name)) };
+	const logins = loginsOfAll(loginsPerSecond);
 	const call = async (streams: Stream[], forSeconds: number): Promise<Report> => {
 		const parts = streams.map((stream) => ({ ...stream, perSecond: stream.perSecond / servers.length }));
 		const reports = await Promise.all(
 			servers.map(({ url }, index) => {
 				const caller = callers[index];
 				if (!caller) throw new Error("Each server needs a caller");
-				return caller.call({ port: Number(new URL(url).port), seconds: forSeconds, callersWaitMs, streams: parts });
+				return caller.call({ ...portOf({ url }), seconds: forSeconds, callersWaitMs, streams: parts });
 			}),
 		);
 		return {
@@ -84,7 +88,6 @@ export async function floodOnce(
 		);
 	};
 
-	await call([probes, { ...logins, perSecond: warmUpLoginsPerSecond }], warmUpSeconds);
 	await call([probes], warmUpSeconds);
 	const idleP99 = p99((await call([probes], seconds)).answers);
 	tick();
@@ -132,10 +135,13 @@ export async function addUsers(server: Server): Promise<string> {
 
 export const flood: Figure = {
 	name: "flood",
-	rounds: 3,
+	rounds: 15,
 	async run(rounds, tick) {
 		const { server, stored } = await floodServer("gatehouse.ts", gatehouseEnvironment(temporaryFolder()));
 		const caller = startCaller();
+		// Not for the plain service, which would hash what is left of it for minutes.
+		const streams = [loginsOfAll(warmUpLoginsPerSecond)];
+		await caller.call({ ...portOf(server), seconds: warmUpSeconds, callersWaitMs, streams });
 		const ours: FloodResult[] = [];
 		for (let round = 0; round < rounds; round++) ours.push(await floodOnce([server], stored, [caller], tick));
 		await server.stop();
@@ -153,42 +159,42 @@ export const share = ({ goodPerSecond, rawBefore, rawAfter }: FloodResult) =>
 
 function rows(ours: FloodResult[], plain: FloodResult): Row[] {
 	const median = (pick: (result: FloodResult) => number) => quantile(ours.map(pick), 0.5);
-	const shares = ours.map((result) => share(result).toFixed(2)).join(", ");
-	const lost = ours.reduce((sum, result) => sum + result.lost, 0);
 	const suffering = ({ floodP99, idleP99 }: FloodResult) => floodP99 / (2 * idleP99 + 1);
 	const probe = (result: FloodResult) => `${result.floodP99.toFixed(1)} ms against ${result.idleP99.toFixed(1)} idle`;
 	const counts = ({ good, shed, gaveUp }: FloodResult) => `${good} good, ${shed} shed, ${gaveUp} given up`;
+	const sum = (pick: (result: FloodResult) => number) => ours.reduce((total, result) => total + pick(result), 0);
+	const all = `${sum(({ good }) => good)} good, ${sum(({ shed }) => shed)} shed, ${sum(({ gaveUp }) => gaveUp)} given up in ${ours.length} rounds`;
 	return [
 		{
 			figure: `login flood: ${loginsPerSecond} a second for ${seconds} s, good logins against raw hashing`,
-			measured: median(share).toFixed(2),
+			measured: shown(summarize(ours.map(share))),
 			bar: "at least 0.95",
 			met: median(share) >= 0.95,
-			detail: `${shares}; ${median((result) => result.goodPerSecond).toFixed(1)} of ${median((result) => (result.rawBefore + result.rawAfter) / 2).toFixed(1)} a second; ${ours.map(counts).join(" / ")}; the callers took ${((100 * median((result) => result.callerCpuSeconds)) / seconds).toFixed(0)} % of a core`,
+			detail: `${median((result) => result.goodPerSecond).toFixed(1)} of ${median((result) => (result.rawBefore + result.rawAfter) / 2).toFixed(1)} a second; ${all}; the callers took ${((100 * median((result) => result.callerCpuSeconds)) / seconds).toFixed(0)} % of a core`,
 			data: ours,
 		},
 		{
 			figure: "login flood: shed answers, p99",
-			measured: `${median((result) => result.shedP99).toFixed(1)} ms`,
+			measured: `${shown(summarize(ours.map(({ shedP99 }) => shedP99)), 1)} ms`,
 			bar: "within 50 ms",
-			met: median((result) => result.shedP99) <= 50,
-			detail: ours.map((result) => `${result.shedP99.toFixed(1)} ms`).join(", "),
+			met: median(({ shedP99 }) => shedP99) <= 50,
+			detail: `at most ${Math.max(...ours.map(({ shedP99 }) => shedP99)).toFixed(1)} ms in any round`,
 			data: ours.map((result) => result.shedP99),
 		},
 		{
 			figure: "login flood: logins without an answer whose caller was still there",
-			measured: String(lost),
+			measured: String(sum(({ lost }) => lost)),
 			bar: "none",
-			met: lost === 0,
+			met: ours.every(({ lost }) => lost === 0),
 			detail: `of ${ours.length * loginsPerSecond * seconds}`,
 			data: ours.map((result) => result.lost),
 		},
 		{
 			figure: "login flood: /protected, p99, against twice idle plus 1 ms",
-			measured: `${median(suffering).toFixed(2)} times`,
+			measured: `${shown(summarize(ours.map(suffering)))} times`,
 			bar: "at most 1.00 times",
 			met: median(suffering) <= 1,
-			detail: ours.map(probe).join(", "),
+			detail: `${median(({ floodP99 }) => floodP99).toFixed(1)} ms against ${median(({ idleP99 }) => idleP99).toFixed(1)} idle, medians`,
 			data: ours.map(({ idleP99, floodP99 }) => ({ idleP99, floodP99 })),
 		},
 		{
