@@ -151,7 +151,7 @@ export function createChanges({
 			schedule();
 		},
 
-		/** Resolves when this process knows what was in the store at the call; a server polls and is woken. Never throws. */
+		/** Resolves when a question that was asked after the call has ended, well or not; a server polls and is woken. */
 		poll: pollAnew,
 
 		wake,

@@ -64,7 +64,7 @@ export function createTokens({
 
 	/** Within the grace time a token is given without a write: it may not outlive what the last writer noted of its own. */
 	const secondsFor = ({ accessUntil, refreshedAt }: Session): number =>
-		Math.min(config.accessTokenSeconds, accessUntil - refreshedAt - config.refreshGraceSeconds);
+		Math.min(config.accessTokenSeconds, accessUntil - refreshedAt);
 
 	/** Whether a token has ended (RFC 7519 section 4.1.4). */
 	const hasExpired = (principal: Principal): boolean => clock.now() >= principal.expiresAt + toleranceSeconds;

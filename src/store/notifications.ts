@@ -53,7 +53,7 @@ export function createNotifier(pool: Pick<pg.Pool, "query">) {
 }
 
 /** Listens on a connection of its own, never one of a pool, and connects again whenever it is lost. */
-export function openListener(server: pg.ClientConfig, { onWake, log }: ListenOptions): Listener {
+export function openListener(getServer: () => pg.ClientConfig, { onWake, log }: ListenOptions): Listener {
 	let client: pg.Client;
 	let listening = false;
 	let closed = false;
@@ -62,7 +62,7 @@ export function openListener(server: pg.ClientConfig, { onWake, log }: ListenOpt
 
 	function connect(): void {
 		const next = new pg.Client({
-			...server,
+			...getServer(),
 			keepAlive: true,
 			connectionTimeoutMillis: connectMs,
 			query_timeout: answerMs,
@@ -98,7 +98,7 @@ export function openListener(server: pg.ClientConfig, { onWake, log }: ListenOpt
 		next.on("notification", onWake);
 		next
 			.connect()
-			.then(() => listen(next, server))
+			.then(() => listen(next, getServer))
 			.then((arrive) => {
 				if (lost || closed) return;
 				if (!arrive) return giveUp();
@@ -129,7 +129,7 @@ export function openListener(server: pg.ClientConfig, { onWake, log }: ListenOpt
  * does. A pooler that gives each transaction another connection takes LISTEN without a word, and then nothing comes: there
  * somebody else has to tell something. Telling it oneself would prove nothing, it may be the same connection once more.
  */
-async function listen(client: pg.Client, server: pg.ClientConfig): Promise<boolean> {
+async function listen(client: pg.Client, getServer: () => pg.ClientConfig): Promise<boolean> {
 	const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
 	await client.query(`listen ${channel}`);
 	if (rows[0]?.pid === (client as unknown as { processID: number }).processID) return true;
@@ -138,7 +138,7 @@ async function listen(client: pg.Client, server: pg.ClientConfig): Promise<boole
 		once(client, "notification", ending).then(() => true),
 		sleep(answerMs, false, ending),
 	]).catch(() => false);
-	const other = new pg.Client({ ...server, connectionTimeoutMillis: connectMs, query_timeout: answerMs });
+	const other = new pg.Client({ ...getServer(), connectionTimeoutMillis: connectMs, query_timeout: answerMs });
 	other.on("error", () => {});
 	try {
 		await other.connect();

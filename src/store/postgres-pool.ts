@@ -29,7 +29,7 @@ export const sizeFor = (serverConnections: number): number =>
 /**
  * Builds pools. Nothing is connected yet.
  *
- * @param getServer where the database is; asked when a pool is opened.
+ * @param getServer where the database is; asked for each connection.
  * @param notifies whether the other replicas are told of what is announced.
  */
 export function createPostgresPools(getServer: () => pg.ClientConfig, notifies: boolean) {
@@ -97,7 +97,7 @@ export function createPostgresPools(getServer: () => pg.ClientConfig, notifies: 
 		 * the pool that was opened first. At most one pool is.
 		 */
 		open(patienceMs: number, purpose: "requests" | "following"): PostgresPool {
-			const pool = createPool(getServer(), patienceMs);
+			const pool = createPool(getServer, patienceMs);
 			const follows = purpose === "following";
 			if (follows) following = pool;
 			pool.options.max = limitOf(pool);
@@ -148,9 +148,14 @@ export function createPostgresPools(getServer: () => pg.ClientConfig, notifies: 
 	};
 }
 
-function createPool(server: pg.ClientConfig, patienceMs: number): pg.Pool {
+function createPool(getServer: () => pg.ClientConfig, patienceMs: number): pg.Pool {
+	class Client extends pg.Client {
+		constructor(options?: pg.ClientConfig) {
+			super({ ...options, ...getServer() });
+		}
+	}
 	const pool = new pg.Pool({
-		...server,
+		Client,
 		keepAlive: true,
 		connectionTimeoutMillis: connectMs,
 		query_timeout: patienceMs,

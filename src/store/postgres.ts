@@ -22,18 +22,24 @@ export function createPostgresBackend({
 	databaseListenUrl?: string | undefined;
 }): Backend {
 	const notifies = databaseListenUrl !== "off";
-	/** By its URL. The certificates that one names are read here, once: a file that is gone later must not end the process. */
-	const servers = new Map<string, ClientConfig>();
+	const read = new Map<string, ClientConfig>();
+	/**
+	 * Where a URL leads. The certificates that it names are read for each connection, because they are renewed. One that cannot
+	 * be read at that moment is taken as it was before: pg would throw where nobody can catch it, and end the process.
+	 */
 	const serverOf = (url: string): ClientConfig => {
-		const server = servers.get(url) ?? parseIntoClientConfig(url);
-		servers.set(url, server);
-		return server;
+		try {
+			read.set(url, parseIntoClientConfig(url));
+		} catch (error) {
+			if (!read.has(url)) throw error;
+		}
+		return read.get(url) as ClientConfig;
 	};
 	const pools = createPostgresPools(() => serverOf(databaseUrl), notifies);
 	return {
 		kind: "postgres",
 		setting: "DATABASE_URL",
-		dialect: (patienceMs, purpose = "requests") => new Dialect({ pool: async () => pools.open(patienceMs, purpose) }),
+		dialect: (patienceMs, purpose = "requests") => new Dialect({ pool: pools.open(patienceMs, purpose) }),
 		async examine(db) {
 			const { rows } = await sql<Examined>`select
 				current_setting('max_connections')::int as connections,
@@ -73,7 +79,7 @@ export function createPostgresBackend({
 		stats: pools.stats,
 		listen: (options) =>
 			notifies
-				? openListener(serverOf(databaseListenUrl), options)
+				? openListener(() => serverOf(databaseListenUrl), options)
 				: { listening: () => undefined, close: async () => {} },
 		async backup() {
 			throw storeRefusal(

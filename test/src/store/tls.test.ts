@@ -4,9 +4,12 @@ import { copyFileSync, readFileSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { TLSSocket } from "node:tls";
+import { sql } from "kysely";
+import { pino } from "pino";
 import t, { type Test } from "tap";
 import { openStore } from "../../../src/store/store.ts";
 import { openStoreLocation, temporaryFolder } from "../../support/stores.ts";
+import { until } from "../../support/until.ts";
 
 const clock = { now: () => 1 };
 const skip = spawnSync("openssl", ["version"]).status === 0 ? false : "needs openssl";
@@ -76,11 +79,27 @@ t.test("H21: a server is trusted because of a certificate, or not at all", { ski
 
 	const copy = join(folder, "copy.pem");
 	copyFileSync(right.certificate, copy);
-	const store = await open(self(`sslmode=verify-full&sslrootcert=${copy}`));
+	const url = self(`sslmode=verify-full&sslrootcert=${copy}`);
+	const store = await openStore({ databaseUrl: url, dataDir, clock });
+	const listener = store.listen({ onWake: () => {}, log: pino({ level: "silent" }) });
+	const listens = (so: boolean) => until("it listens, or not", () => listener.listening() === so, { seconds: 20 });
+	await listens(true);
+	const cut = () =>
+		sql`select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()`.execute(
+			store.db,
+		);
 	rmSync(copy);
+	await cut();
+	await listens(false);
+	await listens(true);
 	// More than there are connections: pg makes the rest where nobody could catch what reading the file throws.
 	const answers = await Promise.allSettled(Array.from({ length: 20 }, () => store.now()));
-	t.same([...new Set(answers.map(({ status }) => status))], ["fulfilled"], "a file that is gone later is not missed");
+	t.same([...new Set(answers.map(({ status }) => status))], ["fulfilled"], "a file that is gone is taken as it was");
+	copyFileSync(wrong.certificate, copy);
+	await cut();
+	await listens(false);
+	await t.rejects(Promise.all([store.now(), store.now()]), { code: "STORE_UNAVAILABLE" }, "a renewed one counts");
+	await listener.close();
 	await store.close();
 
 	const other = await tlsServer(t, databaseUrl, wrong);
