@@ -149,6 +149,7 @@ export function createPostgresPools(getServer: () => pg.ClientConfig, notifies: 
 }
 
 function createPool(getServer: () => pg.ClientConfig, patienceMs: number): pg.Pool {
+	// A class because pg's is one, and makes its clients itself.
 	class Client extends pg.Client {
 		constructor(options?: pg.ClientConfig) {
 			super({ ...options, ...getServer() });
