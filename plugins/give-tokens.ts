@@ -7,7 +7,7 @@ import type { FastifyReply } from "fastify";
 import fp from "fastify-plugin";
 import type { NewToken } from "../src/extend.ts";
 import type { TokenAnswer } from "../src/schemas.ts";
-import type { Session } from "../src/sessions/sessions.ts";
+import type { Session } from "../src/sessions/session.ts";
 import { deviceSeconds } from "../src/throttle/device-token.ts";
 import type { AccessClaims } from "../src/tokens.ts";
 

@@ -5,7 +5,7 @@
 import type { FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
 import { codeOf } from "../src/error-answers.ts";
-import type { Session } from "../src/sessions/sessions.ts";
+import type { Session } from "../src/sessions/session.ts";
 import type { User } from "../src/users/users.ts";
 
 /** Somebody who is logged in by cookies. */

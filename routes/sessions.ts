@@ -5,7 +5,7 @@ import type { App } from "../src/app.ts";
 import { seeOther, wantsPage } from "../src/pages/page.ts";
 import { actionRefusal } from "../src/pages/refusals.ts";
 import { csrfField, formOrJson, optionalBody, refusals, sentOn } from "../src/schemas.ts";
-import { shownSession } from "../src/sessions/sessions.ts";
+import { shownSession } from "../src/sessions/session.ts";
 
 const SessionAnswer = Type.Object(
 	{

@@ -2,7 +2,8 @@
 import { errors } from "./errors.ts";
 import { loginRefusal, ownDevice, wrongPassword } from "./password-answers.ts";
 import type { Passwords, StoredPassword } from "./passwords/passwords.ts";
-import type { Device, Session, Sessions } from "./sessions/sessions.ts";
+import type { Session } from "./sessions/session.ts";
+import type { Device, Sessions } from "./sessions/sessions.ts";
 import { type DeviceTokens, deviceSeconds, type NamedDevice } from "./throttle/device-token.ts";
 import type { Limits } from "./throttle/limits.ts";
 import type { Credentials } from "./users/stored-passwords.ts";

@@ -1,7 +1,7 @@
 /** What an author adds to tokens, in a plugin file of their own: the types to complete, and the rules for claims. */
 import { isDeepStrictEqual } from "node:util";
 import type { Principal } from "./principal.ts";
-import type { Session } from "./sessions/sessions.ts";
+import type { Session } from "./sessions/session.ts";
 import type { AccessClaims } from "./tokens.ts";
 import type { User } from "./users/users.ts";
 

@@ -1,5 +1,5 @@
 /** Roles, what each of them may do, and who has them. */
-import type { Kysely, Transaction } from "kysely";
+import { type ExpressionBuilder, type Kysely, sql, type Transaction } from "kysely";
 import { errors } from "./errors.ts";
 import type { Schema } from "./store/schema.ts";
 import type { Store } from "./store/store.ts";
@@ -12,10 +12,26 @@ export interface Grants {
 
 export type Permissions = ReturnType<typeof createPermissions>;
 
-/** What an account may do, from its roles and the permissions of each of them. */
-export const grantsOf = (rows: readonly { role: string | null; permission: string | null }[]): Grants => ({
-	roles: sorted(rows.flatMap(({ role }) => role ?? [])),
-	permissions: sorted(rows.flatMap(({ permission }) => permission ?? [])),
+/** What an account may do, as two columns beside its row: lists in JSON, which `grantsOf` reads. */
+export const grantColumns =
+	({ kind }: Pick<Store, "kind">) =>
+	(row: ExpressionBuilder<Schema, "users">) => {
+		const aggregate = sql.raw(kind === "sqlite" ? "json_group_array" : "json_agg");
+		const listOf = (column: string) => sql<string | null>`cast(${aggregate}(${sql.ref(column)}) as text)`.as("list");
+		const own = row.selectFrom("user_roles").whereRef("user_roles.user_id", "=", "users.id");
+		return [
+			own.select(listOf("user_roles.role")).as("roles"),
+			own
+				.innerJoin("role_permissions", "role_permissions.role", "user_roles.role")
+				.select(listOf("role_permissions.permission"))
+				.as("permissions"),
+		] as const;
+	};
+
+/** What an account may do, from these columns. */
+export const grantsOf = ({ roles, permissions }: { roles: string | null; permissions: string | null }): Grants => ({
+	roles: sorted(JSON.parse(roles ?? "[]")),
+	permissions: sorted(JSON.parse(permissions ?? "[]")),
 });
 
 /** Builds the service over the tables `roles`, `role_permissions` and `user_roles`. */

@@ -11,7 +11,7 @@ import type { Keys } from "./keys/keys.ts";
 import { type Principal, toleranceSeconds } from "./principal.ts";
 import { randomId } from "./random.ts";
 import type { Revocations } from "./revocations.ts";
-import type { Session } from "./sessions/sessions.ts";
+import type { Session } from "./sessions/session.ts";
 import type { User } from "./users/users.ts";
 
 /** Longer tokens are refused unread. */

@@ -1,6 +1,6 @@
 /** A session for the tokens that a benchmark presents, begun without comparing a password. */
 import type { Services } from "../../src/services.ts";
-import type { Session } from "../../src/sessions/sessions.ts";
+import type { Session } from "../../src/sessions/session.ts";
 
 /** Begins a session of this account, as if its password had just been given. */
 export async function beginSession({ sessions, users }: Services, userId: string): Promise<Session> {

@@ -3,7 +3,7 @@ import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { openRing } from "../services.ts";
-import { shownSession } from "../sessions/sessions.ts";
+import { shownSession } from "../sessions/session.ts";
 import { type Accounts, type Answer, type Call, type Command, type Context, table, time, UsageError } from "./words.ts";
 
 /** Each command by its name. */

@@ -1,5 +1,5 @@
 /** The start page of somebody who is logged in: who that is, and where else. */
-import type { Session } from "../sessions/sessions.ts";
+import type { Session } from "../sessions/session.ts";
 import { deviceName } from "./device.ts";
 import { type Html, html } from "./html.ts";
 import { type Page, page } from "./page.ts";

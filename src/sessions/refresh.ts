@@ -8,7 +8,8 @@ import type { NewToken } from "../extend.ts";
 import { refusal } from "../security-events/events.ts";
 import type { User, Users } from "../users/users.ts";
 import type { NamedGeneration, RefreshTokens } from "./refresh-token.ts";
-import type { Session, Sessions } from "./sessions.ts";
+import type { Session } from "./session.ts";
+import type { Sessions } from "./sessions.ts";
 
 /** A refresh token that is good, and the session it names. */
 export interface PresentedRefresh {

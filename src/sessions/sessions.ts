@@ -5,7 +5,9 @@ import type { Config } from "../config/config.ts";
 import { randomId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
 import { quietly, type Slot, type Store } from "../store/store.ts";
+import { createAdvance } from "./advance.ts";
 import { createEnding } from "./ending.ts";
+import { type Session, sessionColumns, sessionOf } from "./session.ts";
 
 /** Letters that are kept of what a client or a proxy says. */
 const longestText = 256;
@@ -15,37 +17,6 @@ export interface Device {
 	userAgent: string | undefined;
 	address: string;
 }
-
-/** A session as its row has it. Times are epoch seconds. */
-export interface Session {
-	/** The `sid` of its tokens. */
-	readonly id: string;
-	readonly userId: string;
-	/** How often it was refreshed. */
-	readonly generation: number;
-	readonly userAgent: string | null;
-	readonly address: string;
-	readonly createdAt: number;
-	/** When the password was last given. */
-	readonly authenticatedAt: number;
-	readonly refreshedAt: number;
-	/** The end by idleness. */
-	readonly expiresAt: number;
-	/** The end whatever happens. */
-	readonly absoluteExpiresAt: number;
-	/** Who ends it refuses its access tokens until then: none may live longer. */
-	readonly accessUntil: number;
-}
-
-/** A session as its owner and administrators see it. Times are epoch seconds. */
-export const shownSession = ({ id, userAgent, address, createdAt, refreshedAt, expiresAt }: Session) => ({
-	id,
-	device: userAgent,
-	address,
-	created_at: createdAt,
-	last_used_at: refreshedAt,
-	expires_at: expiresAt,
-});
 
 export type Sessions = ReturnType<typeof createSessions>;
 
@@ -71,6 +42,8 @@ export function createSessions({
 		return sql<number>`case when access_until > ${next} then access_until else ${next} end`;
 	};
 
+	const advance = createAdvance({ store, idleSeconds, accessUntil });
+
 	/** Whether a session is good at `now`, a time of the store: not over, and not begun before what `revoke` has refused. */
 	const isLive = ({ createdAt, expiresAt }: Pick<Session, "createdAt" | "expiresAt">, now: number): boolean =>
 		expiresAt > now && !revocations.isTooOld(createdAt);
@@ -81,26 +54,6 @@ export function createSessions({
 			.select([...sessionColumns, store.nowExpression().as("now")])
 			.where("id", "=", slot("id")),
 	);
-
-	const advanceRow = store.prepare((slot: Slot<Pick<Session, "id" | "generation">>) => {
-		const now = store.nowExpression();
-		return store.db
-			.updateTable("sessions")
-			.set((row) => ({
-				generation: row("generation", "+", 1),
-				refreshed_at: now,
-				expires_at: row
-					.case()
-					.when(row("absolute_expires_at", "<", row(now, "+", idleSeconds)))
-					.then(row.ref("absolute_expires_at"))
-					.else(row(now, "+", idleSeconds))
-					.end(),
-				access_until: accessUntil(),
-			}))
-			.where((row) => row.and({ id: slot("id"), generation: slot("generation") }))
-			.where("expires_at", ">", now)
-			.returning("generation");
-	});
 
 	/**
 	 * One statement, because a login waits for each; and so that nothing can change the account in between. Whoever gives up
@@ -169,6 +122,7 @@ export function createSessions({
 
 	return {
 		...ending,
+		advance,
 		begin,
 		isLive,
 
@@ -176,17 +130,7 @@ export function createSessions({
 		async find(id: string): Promise<{ session: Session; now: number } | undefined> {
 			const [row] = await findRow({ id });
 			if (!row) return undefined;
-			const { now, ...session } = row;
-			return isLive(session, now) ? { session, now } : undefined;
-		},
-
-		/**
-		 * Moves a session from one generation to the next, once: of several callers with the same generation one succeeds.
-		 *
-		 * @returns whether it did: not where another caller was first or the session has ended.
-		 */
-		async advance({ id, generation }: Session): Promise<boolean> {
-			return (await advanceRow({ id, generation })).length === 1;
+			return isLive(row, row.now) ? { session: sessionOf(row), now: row.now } : undefined;
 		},
 
 		/** A session as `advance` will make it: all that an access token says of it is known before. */
@@ -223,21 +167,6 @@ export function createSessions({
 				.execute(),
 	};
 }
-
-/** A session as it is read, whatever else is read with it. */
-export const sessionColumns = [
-	"sessions.id",
-	"sessions.user_id as userId",
-	"sessions.generation",
-	"sessions.user_agent as userAgent",
-	"sessions.address",
-	"sessions.created_at as createdAt",
-	"sessions.authenticated_at as authenticatedAt",
-	"sessions.refreshed_at as refreshedAt",
-	"sessions.expires_at as expiresAt",
-	"sessions.absolute_expires_at as absoluteExpiresAt",
-	"sessions.access_until as accessUntil",
-] as const;
 
 /**
  * What may be shown and stored: no controls, no line ends, no broken Unicode, not too long. An address needs it too: a proxy

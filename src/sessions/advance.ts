@@ -1,0 +1,73 @@
+/** The one step that a refresh makes: a session goes from one generation to the next, by compare-and-swap. */
+import { type Expression, sql } from "kysely";
+import { createBatches } from "../store/batches.ts";
+import type { Slot, Store } from "../store/store.ts";
+import type { Session } from "./session.ts";
+
+type Named = Pick<Session, "id" | "generation">;
+
+/**
+ * Builds the step over the table `sessions`.
+ *
+ * @param accessUntil what `access_until` becomes.
+ */
+export function createAdvance({
+	store,
+	idleSeconds,
+	accessUntil,
+}: {
+	store: Store;
+	idleSeconds: number;
+	accessUntil: () => Expression<number>;
+}): (session: Named) => Promise<boolean> {
+	const update = () => {
+		const now = store.nowExpression();
+		return store.db
+			.updateTable("sessions")
+			.set((row) => ({
+				generation: row("generation", "+", 1),
+				refreshed_at: now,
+				expires_at: row
+					.case()
+					.when(row("absolute_expires_at", "<", row(now, "+", idleSeconds)))
+					.then(row.ref("absolute_expires_at"))
+					.else(row(now, "+", idleSeconds))
+					.end(),
+				access_until: accessUntil(),
+			}))
+			.where("expires_at", ">", now)
+			.returning("id");
+	};
+
+	const advanceRow = store.prepare((slot: Slot<Named>) =>
+		update().where("id", "=", slot("id")).where("generation", "=", slot("generation")),
+	);
+
+	/** Many at once, but none that another transaction is at: that one would keep all of them waiting. */
+	const advanceRows = store.prepare((slot: Slot<{ generations: string }>) => {
+		const asked = sql<{ key: string; value: number }>`json_each(${slot("generations")})`.as("asked");
+		return update().where("id", "in", (query) =>
+			query
+				.selectFrom(asked)
+				.innerJoin("sessions as named", "named.id", "asked.key")
+				.whereRef("named.generation", "=", sql`cast(cast(asked.value as text) as bigint)`)
+				.select("named.id")
+				.$if(store.kind === "postgres", (rows) => rows.forNoKeyUpdate("named").skipLocked()),
+		);
+	});
+
+	const advanceTogether = createBatches<Named, boolean>(async (asked) => {
+		const generations = Object.fromEntries(asked.map(({ id, generation }) => [id, generation]));
+		const moved = new Set((await advanceRows({ generations: JSON.stringify(generations) })).map(({ id }) => id));
+		// Where one comes twice, once is enough.
+		return asked.map(({ id, generation }) => generations[id] === generation && moved.delete(id));
+	});
+
+	/**
+	 * Moves a session from one generation to the next, once: of several callers with the same generation one succeeds.
+	 *
+	 * @returns whether it did: not where another caller was first or the session has ended.
+	 */
+	return async ({ id, generation }) =>
+		(await advanceTogether({ id, generation })) || (await advanceRow({ id, generation })).length === 1;
+}
