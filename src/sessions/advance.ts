@@ -44,8 +44,8 @@ export function createAdvance({
 	);
 
 	/** Many at once, but none that another transaction is at: that one would keep all of them waiting. */
-	const advanceRows = store.prepare((slot: Slot<{ generations: string }>) => {
-		const asked = sql<{ key: string; value: number }>`json_each(${slot("generations")})`.as("asked");
+	const advanceRows = store.prepare((slot: Slot<{ generationById: string }>) => {
+		const asked = sql<{ key: string; value: number }>`json_each(${slot("generationById")})`.as("asked");
 		return update().where("id", "in", (query) =>
 			query
 				.selectFrom(asked)
@@ -56,11 +56,13 @@ export function createAdvance({
 		);
 	});
 
-	const advanceTogether = createBatches<Named, boolean>(async (asked) => {
-		const generations = Object.fromEntries(asked.map(({ id, generation }) => [id, generation]));
-		const moved = new Set((await advanceRows({ generations: JSON.stringify(generations) })).map(({ id }) => id));
-		// Where one comes twice, once is enough.
-		return asked.map(({ id, generation }) => generations[id] === generation && moved.delete(id));
+	const advanceTogether = createBatches<Named, boolean>(async (all) => {
+		// Where a session comes twice, its last place counts; the other is told no, and asks alone.
+		const places = new Map(all.map(({ id }, place) => [id, place]));
+		const generationById = Object.fromEntries(all.map(({ id, generation }) => [id, generation]));
+		const rows = await advanceRows({ generationById: JSON.stringify(generationById) });
+		const moved = new Set(rows.map(({ id }) => places.get(id)));
+		return all.map((_, place) => moved.has(place));
 	});
 
 	/**
@@ -68,6 +70,9 @@ export function createAdvance({
 	 *
 	 * @returns whether it did: not where another caller was first or the session has ended.
 	 */
-	return async ({ id, generation }) =>
-		(await advanceTogether({ id, generation })) || (await advanceRow({ id, generation })).length === 1;
+	return async (session) => {
+		if (await advanceTogether(session)) return true;
+		// Perhaps only passed over. Alone it may wait for whoever is at the row, and its answer is the last word.
+		return (await advanceRow({ id: session.id, generation: session.generation })).length === 1;
+	};
 }

@@ -47,7 +47,7 @@ export interface Backend {
 	/**
 	 * Asks the first question of all, and whether this service can do with what answers.
 	 *
-	 * @throws what a query throws, or with the code STORE_LIMITS.
+	 * @throws what a query throws, or with the code STORE_SETTINGS.
 	 */
 	examine(db: Kysely<Schema>): Promise<void>;
 	/** The schema in which the tables are, or will be made, where the database has such a thing. */

@@ -6,7 +6,7 @@ import { isDamaged } from "./failures.ts";
 /** A person reads this one, at start: what is wrong, which setting it is about, what to do. Never the URL: it has a password. */
 export function cannotOpen({ kind, setting }: Backend, error: unknown): Error {
 	// Says all of that already.
-	if ((error as { code?: unknown }).code === "STORE_LIMITS") return error as Error;
+	if ((error as { code?: unknown }).code === "STORE_SETTINGS") return error as Error;
 	const reason = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
 	// An AggregateError, of a name with several addresses, has a code but no message.
 	const what = reason.message || reason.code || String(reason);

@@ -44,14 +44,20 @@ export function createPostgresBackend({
 			const { rows } = await sql<Examined>`select
 				current_setting('max_connections')::int as connections,
 				current_setting('statement_timeout') = '0' or current_setting('idle_in_transaction_session_timeout') = '0' as unlimited,
-				current_user as role`.execute(db);
-			const { connections, unlimited, role } = rows[0] as Examined;
+				current_setting('default_transaction_isolation') as isolation, current_user as role`.execute(db);
+			const { connections, unlimited, isolation, role } = rows[0] as Examined;
 			// What a connection asks for at its start PgBouncer drops: without a limit of the role's own a statement that we have
 			// given up would wait for its lock for ever, and a frozen replica hold one for ever.
 			if (unlimited)
 				throw storeRefusal(
-					"STORE_LIMITS",
+					"STORE_SETTINGS",
 					`The role ${role} of DATABASE_URL has no time limits, and what lies in between, such as PgBouncer, does not pass ours on. Set them: alter role ${role} set statement_timeout = '2s'; alter role ${role} set idle_in_transaction_session_timeout = '5s'`,
+				);
+			// A stricter one fails a statement of which one row has just changed: refreshes of many people, because of one.
+			if (isolation !== "read committed")
+				throw storeRefusal(
+					"STORE_SETTINGS",
+					`DATABASE_URL leads to transactions that are ${isolation}; Gatehouse is made for PostgreSQL's own default. Set it: alter role ${role} set default_transaction_isolation = 'read committed'`,
 				);
 			pools.setSize(connections);
 		},
@@ -94,6 +100,7 @@ export function createPostgresBackend({
 interface Examined {
 	connections: number;
 	unlimited: boolean;
+	isolation: string;
 	role: string;
 }
 

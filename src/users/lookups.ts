@@ -40,7 +40,7 @@ export function createLookups({ store, sessions }: { store: Store; sessions: Pic
 
 	async function find(id: string): Promise<User | undefined> {
 		const [row] = await findRow({ id });
-		return row && { ...accountOf(row), ...grantsOf(row) };
+		return row && { ...accountOf(row.id, row), ...grantsOf(row) };
 	}
 
 	/**
@@ -54,7 +54,7 @@ export function createLookups({ store, sessions }: { store: Store; sessions: Pic
 			return ids.map((id) => {
 				const row = found.get(id);
 				if (!row || !sessions.isLive(row, row.now)) return undefined;
-				const user = { ...accountOf(row, row.userId), ...grantsOf(row) };
+				const user = { ...accountOf(row.userId, row), ...grantsOf(row) };
 				return { session: sessionOf(row), user, now: row.now };
 			});
 		},
@@ -63,11 +63,11 @@ export function createLookups({ store, sessions }: { store: Store; sessions: Pic
 	return { find, findBySession };
 }
 
-/** An account without what it may do, from its row, or from one with its columns and another id. */
+/** An account without what it may do, from its row or from one beside which it stands. */
 export const accountOf = (
-	row: { id: string; username: string; disabled_at: number | null; created_at: number },
-	id = row.id,
-) => ({
+	id: string,
+	row: { username: string; disabled_at: number | null; created_at: number },
+): Omit<User, keyof Grants> => ({
 	id,
 	username: row.username,
 	disabled: row.disabled_at !== null,

@@ -82,7 +82,7 @@ export function createUsers({
 		async list(): Promise<Omit<User, "permissions">[]> {
 			const rows = await store.db.selectFrom("users").select(columns).orderBy("username").execute();
 			const roles = await permissions.rolesOfAll();
-			return rows.map((row) => ({ ...accountOf(row), roles: roles.get(row.id) ?? [] }));
+			return rows.map((row) => ({ ...accountOf(row.id, row), roles: roles.get(row.id) ?? [] }));
 		},
 
 		/** Whether there is no account yet. */

@@ -1,6 +1,7 @@
 /** Refreshes that come at the same time share their statements: each still gets what is its own, and nothing else. */
 import pg from "pg";
 import t from "tap";
+import type { Session } from "../../src/sessions/session.ts";
 import { type TestApp, testApp } from "../support/app.ts";
 import { beginSession, claimsOf, pairOf, refreshWith } from "../support/sessions.ts";
 import { onEachStore, openStoreLocation } from "../support/stores.ts";
@@ -77,6 +78,35 @@ onEachStore((kind) => {
 	});
 });
 
+onEachStore((kind) => {
+	t.test(`${kind}: F03: two processes that refresh the same sessions at once give the same successors`, async (t) => {
+		const location = await openStoreLocation(t, kind);
+		const first = await testApp(t, { store: kind, location });
+		// SQLite has one replica; there both go to the same one.
+		const second = kind === "sqlite" ? first : await testApp(t, { store: kind, location });
+		const ada = await first.addUser("ada");
+		let tokens = await Promise.all(Array.from({ length: 60 }, async () => (await beginSession(first, ada)).refresh));
+		const outcomes = new Map<string, number>();
+		for (let turn = 1; turn <= 10; turn++) {
+			const asked = [...tokens, ...tokens];
+			const house = (place: number) => (place < tokens.length ? first : second);
+			const answers = await Promise.all(asked.map((token, place) => refreshWith(house(place), token)));
+			const successors = answers.map((answer) => pairOf(answer).refresh);
+			for (const [place, token] of tokens.entries()) {
+				const statuses = [place, place + tokens.length].map((one) => answers[one]?.statusCode);
+				const isSame = successors[place] === successors[place + tokens.length] && successors[place] !== token;
+				const outcome = `${statuses}, ${isSame ? "the same successor" : "two successors"}`;
+				outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+			}
+			tokens = successors.slice(0, tokens.length);
+		}
+		t.strictSame([...outcomes], [["200,200, the same successor", 600]]);
+		const sessions = await first.services.sessions.list(ada);
+		t.strictSame([...new Set(sessions.map(({ generation }) => generation))], [10], "each moved on once a turn");
+		t.equal(sessions.length, 60);
+	});
+});
+
 t.test("F15: a session whose row another transaction holds keeps nobody else's refresh waiting", async (t) => {
 	const location = await openStoreLocation(t, "postgres");
 	const house = await testApp(t, { store: "postgres", location });
@@ -87,16 +117,28 @@ t.test("F15: a session whose row another transaction holds keeps nobody else's r
 	const holder = new pg.Client({ connectionString: location.databaseUrl });
 	await holder.connect();
 	t.teardown(() => holder.end());
-	await holder.query("begin");
-	await holder.query("select from sessions where id = $1 for update", [ada.id]);
-	let waits = true;
-	const own = refreshWith(house, ada.refresh).finally(() => {
-		waits = false;
-	});
-	const answers = await Promise.all(others.map(({ refresh }) => refreshWith(house, refresh)));
-	t.strictSame([...new Set(answers.map(({ statusCode }) => statusCode))], [200], "they came with it");
-	t.equal(waits, true, "while its own waits");
-	await holder.query("commit");
-	t.equal((await own).statusCode, 200, "and is answered when the row is free");
-	t.match(await house.services.sessions.find(ada.id), { session: { generation: 1 } });
+	const { sessions } = house.services;
+	/** Asks for all of them in one turn of the event loop while the row of the first one is held. */
+	const whileHeld = async <Answer>(what: string, ask: (session: typeof ada, generation: number) => Promise<Answer>) => {
+		const { session: { generation = 0 } = {} } = (await sessions.find(ada.id)) ?? {};
+		await holder.query("begin");
+		await holder.query("select from sessions where id = $1 for update", [ada.id]);
+		let waits = true;
+		const own = ask(ada, generation).finally(() => {
+			waits = false;
+		});
+		const answers = await Promise.all(others.map((other) => ask(other, generation)));
+		t.equal(waits, true, `${what}: its own waits`);
+		await holder.query("commit");
+		return [...answers, await own];
+	};
+	const moved = await whileHeld("one statement", ({ id }, generation) => sessions.advance({ id, generation }));
+	t.strictSame([...new Set(moved)], [true], "all are moved on");
+	const tokenOf = ({ id }: typeof ada, generation: number) =>
+		house.services.refresh.tokenOf({ id, generation } as Session);
+	const answers = await whileHeld("from the front door", (one, generation) =>
+		refreshWith(house, tokenOf(one, generation)),
+	);
+	t.strictSame([...new Set(answers.map(({ statusCode }) => statusCode))], [200]);
+	t.match(await sessions.find(ada.id), { session: { generation: 2 } });
 });

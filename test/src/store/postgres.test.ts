@@ -7,7 +7,7 @@ import t, { type Test } from "tap";
 import { createMigrations } from "../../../src/store/migrations.ts";
 import { sizeFor } from "../../../src/store/postgres-pool.ts";
 import { openStore } from "../../../src/store/store.ts";
-import { onEachStore, temporaryFolder, versionsOf } from "../../support/stores.ts";
+import { onEachStore, openStoreLocation, temporaryFolder, versionsOf } from "../../support/stores.ts";
 
 const clock = { now: () => 1 };
 const refused = { code: "STORE_UNAVAILABLE" };
@@ -330,4 +330,18 @@ onEachStore((kind, open) => {
 		const { store } = await migrated(t);
 		await t.rejects(store.backup("anything"), { message: /pg_dump/ });
 	});
+});
+
+t.test("a start says which isolation of transactions it needs", async (t) => {
+	const location = await openStoreLocation(t, "postgres");
+	const url = new URL(location.databaseUrl ?? "");
+	url.searchParams.set("options", "-c default_transaction_isolation=serializable");
+	const opened = openStore({ ...location, databaseUrl: url.href, clock });
+	await t.rejects(opened, {
+		code: "STORE_SETTINGS",
+		message: /serializable.*set default_transaction_isolation = 'read committed'/,
+	});
+	url.searchParams.set("options", "-c default_transaction_isolation=read\\ committed");
+	const store = await openStore({ ...location, databaseUrl: url.href, clock });
+	await store.close();
 });
