@@ -13,9 +13,12 @@ export default fp(
 		// Not request.signal: that one follows the request's stream, which is closed as soon as its body was read.
 		app.decorateReply("hungUp", function () {
 			const controller = new AbortController();
-			this.raw.once("close", () => {
+			const abort = () => {
 				if (!this.raw.writableFinished) controller.abort();
-			});
+			};
+			// It may have gone while its body was read, or while a guard looked at its token.
+			if (this.raw.closed) abort();
+			else this.raw.once("close", abort);
 			return controller.signal;
 		});
 	},

@@ -134,6 +134,11 @@ export const table: readonly Metric[] = [
 			return { in_use, idle, waiting };
 		},
 	),
+	gauge(
+		"gatehouse_store_log_bytes",
+		"Size of SQLite's log of writes, which grows for as long as a reader stays; missing with PostgreSQL",
+		({ store }) => store.stats().logBytes,
+	),
 
 	gauge("gatehouse_keys", "Signing keys that this process has loaded, by state", "state", ({ keys }) => keys.stats()),
 	gauge("gatehouse_signing_key_age_seconds", "How long the active key has signed", ({ rotation }) => {

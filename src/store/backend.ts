@@ -25,6 +25,8 @@ export interface StoreStats {
 	statements: Distribution;
 	/** Connections that work and that have nothing to do, and callers that wait for one. */
 	connections: { inUse: number; idle: number; waiting: number };
+	/** The size of SQLite's log of writes (WAL): it grows for as long as a reader stays; PostgreSQL sees to its own. */
+	logBytes?: number | undefined;
 }
 
 /** Bounds of the histogram of statements, in seconds; the last one is the patience with them. */

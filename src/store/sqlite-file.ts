@@ -1,5 +1,5 @@
 /** The file of a SQLite store: opened, copied, and waited for while another process has locked it. */
-import { chmodSync, closeSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync, statSync } from "node:fs";
 import { backup, DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLocked, sqliteFailure } from "./failures.ts";
@@ -44,6 +44,10 @@ export async function openDatabase(dataDir: string, file: string, patienceMs: nu
 	}
 	return database;
 }
+
+/** The size of the log of writes (WAL); `undefined` where there is none yet. */
+export const logBytesOf = (file: string): number | undefined =>
+	statSync(`${file}-wal`, { throwIfNoEntry: false })?.size;
 
 /** See `Store.backup`. */
 export async function copyDatabase(file: string, target: string): Promise<void> {

@@ -20,7 +20,7 @@ import type { Clock } from "../clock.ts";
 import { createHistogram, type Histogram } from "../metrics/histogram.ts";
 import { type Backend, sqliteFile, statementBounds } from "./backend.ts";
 import { unavailable } from "./failures.ts";
-import { copyDatabase, openDatabase, type Patience, retryMs, untilUnlocked } from "./sqlite-file.ts";
+import { copyDatabase, logBytesOf, openDatabase, type Patience, retryMs, untilUnlocked } from "./sqlite-file.ts";
 import { createTurns, type Turns } from "./turns.ts";
 
 /** A parameter that is the time when its statement runs, and not when it was compiled: see `Store.prepare`. */
@@ -57,7 +57,7 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 		readOnlyExpression: () => sql<boolean>`false`,
 		renew: () => {},
 		notify: () => {},
-		stats: () => ({ statements: statementSeconds.read(), connections: turns.stats() }),
+		stats: () => ({ statements: statementSeconds.read(), connections: turns.stats(), logBytes: logBytesOf(file) }),
 		listen: () => ({ listening: () => undefined, close: async () => {} }),
 		backup: (target) => copyDatabase(file, target),
 	};

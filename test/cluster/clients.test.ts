@@ -40,7 +40,7 @@ t.test(
 		const ports = [balancer.port, ...replicas.map(({ port }) => port)];
 		for (let index = 0; index < times; index++) {
 			const port = ports[index % ports.length] ?? 0;
-			const bytes = [head, head + body.slice(0, 20), head + body][index % 3] ?? "";
+			const bytes = [head, head + body.slice(0, 20), head + body][Math.floor(index / ports.length) % 3] ?? "";
 			if (bytes.length === head.length + body.length) whole++;
 			await leave(port, bytes, Math.random() * 40);
 		}

@@ -93,8 +93,7 @@ t.test("R07 and R10: a flood of guesses locks nobody out, and costs next to noth
 	const blocked = (cpu() - before) / times;
 	progress(`a compared try ${(each * 1000).toFixed(1)} ms of CPU, a refused one ${(blocked * 1000).toFixed(2)} ms`);
 	t.ok(refused > times - 30, `${times - refused} of ${times} were compared`);
-	// At the cost of production a hash takes four times as long as here.
-	t.ok(blocked < each * 4 * 0.05, "R10");
+	t.ok(blocked < each * 0.05, "R10, although a hash takes a quarter here of what it does at the cost of production");
 	t.ok(Math.max(...slow) < 2000, `${Math.max(...slow)} ms at most`);
 });
 

@@ -3,8 +3,9 @@ import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import t from "tap";
-import { rootAccount, start } from "../support/process.ts";
+import { rootAccount, run, start } from "../support/process.ts";
 import { full, progress } from "../support/rounds.ts";
+import { temporaryFolder } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 import { broke, createClient, quantile } from "./support/load.ts";
 import { limitMemory, needsRoot, startUnder } from "./support/single.ts";
@@ -40,10 +41,13 @@ async function flood(perSecond: number, seconds: number, send: () => Promise<{ s
 t.test(
 	"Z15, R12, Z21, fault 18: ten times more logins than it can do: the rest is refused at once, and checking tokens goes on",
 	async (t) => {
-		const server = await startUnder(t, ["env"], { LOGIN_LIMITS: "off" });
+		const settings = { DATA_DIR: temporaryFolder(t), LOGIN_LIMITS: "off" };
+		const server = await startUnder(t, ["env"], settings);
 		const client = createClient();
 		t.teardown(client.close);
-		const token = await server.tokenFor("root");
+		// Somebody else: an account has at most 1,000 sessions, and in a minute the logins end the oldest ones of theirs.
+		await run(t, ["user", "add", "ada", "--password-stdin"], settings, fields.password);
+		const token = await server.tokenFor("ada");
 		const login = () => client.send(`${server.url}/login`, { fields });
 
 		// Its capacity: as many at once as there are threads, and always one more.
@@ -73,10 +77,8 @@ t.test(
 		t.equal(good.length + shed.length, logins.length, "every other login was refused with 503, none broke");
 		t.ok(quantile(shed, 0.99) < 100, "within 100 ms");
 		for (const [name, answers] of Object.entries({ protected: checks, me: profiles })) {
-			t.ok(
-				answers.every(({ status }) => status === 200),
-				`${name}: none was refused`,
-			);
+			const others = answers.filter(({ status }) => status !== 200);
+			t.strictSame(others, [], `${name}: none was refused`);
 			t.ok(quantile(answers, 0.99) < 100, `${name}: p99 under 100 ms`);
 		}
 		t.notMatch(server.stdout(), /overloaded/, "passwords are bounded before the process is");

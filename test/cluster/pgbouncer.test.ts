@@ -5,13 +5,14 @@ import t, { type Test } from "tap";
 import { systemClock } from "../../src/clock.ts";
 import { openStore } from "../../src/store/store.ts";
 import { launchServer } from "../support/process.ts";
-import { rounds } from "../support/rounds.ts";
+import { progress, rounds } from "../support/rounds.ts";
 import { until } from "../support/until.ts";
 import { startDatabase } from "./support/database.ts";
-import { createClient } from "./support/load.ts";
+import { createClient, quantile } from "./support/load.ts";
 import { needs } from "./support/packages.ts";
 import { startPgBouncer } from "./support/pgbouncer.ts";
 import { addUsers, command, commonSettings, startReplicas } from "./support/replicas.ts";
+import { measureRevocations } from "./support/revocation.ts";
 import { connectTo, queryAt } from "./support/sql.ts";
 
 const limits = `alter role gatehouse set statement_timeout = '2s';
@@ -144,6 +145,26 @@ t.test(
 		await store.transaction((transaction) => store.announce(transaction, "keys"));
 		for (let turn = 0; hearing.woken() === before && turn < 40; turn++) await sleep(50);
 		t.not(hearing.woken(), before, "and it does");
+	},
+);
+
+t.test(
+	"Z24: with an address of the server itself to listen at, replicas behind it hear of a logout at once",
+	needs("pgbouncer"),
+	async (t) => {
+		const database = await withRole(t);
+		await database.query(limits);
+		const url = await startPgBouncer(t, database.url);
+		const replicas = await startReplicas(t, url, { settings: { DATABASE_LISTEN_URL: database.url } });
+		await addUsers({ query: async (text, values) => queryAt(database.url, text, values) }, 1);
+		const client = createClient();
+		t.teardown(client.close);
+		const took = await measureRevocations(client, replicas, rounds(50), { username: "user0" });
+		const samples = took.map((milliseconds) => ({ milliseconds }));
+		const [median, slowest] = [quantile(samples, 0.5), Math.max(...took)];
+		progress(`p50 ${median.toFixed(0)} ms, max ${slowest.toFixed(0)} ms`);
+		t.ok(median < 100, `${median.toFixed(0)} ms: polling alone would take more than twice that`);
+		t.ok(slowest < 1000, "and never more than a second");
 	},
 );
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { freePort } from "../support/free-port.ts";
 import type { TokenPair } from "../support/process.ts";
 import { full, progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
@@ -187,9 +188,15 @@ t.test(
 
 t.test("fault 15: while a reader stays, the log of writes grows; it shrinks when the reader has gone", async (t) => {
 	const folder = temporaryFolder(t);
-	const server = await startUnder(t, ["env"], { DATA_DIR: folder });
+	const management = await freePort();
+	const server = await startUnder(t, ["env"], { DATA_DIR: folder, MANAGEMENT_PORT: String(management) });
 	const file = join(folder, "gatehouse.db");
 	const walBytes = () => statSync(`${file}-wal`).size;
+	/** What whoever is on call sees of it. */
+	const metric = async () => {
+		const text = await (await fetch(`http://127.0.0.1:${management}/metrics`)).text();
+		return Number(/^gatehouse_store_log_bytes (\S+)$/m.exec(text)?.[1]);
+	};
 	let pair = await server.pairFor("root");
 	const write = async (times: number) => {
 		for (let turn = 0; turn < times; turn++) {
@@ -205,8 +212,10 @@ t.test("fault 15: while a reader stays, the log of writes grows; it shrinks when
 	await write(full ? 20_000 : 2000);
 	const grown = walBytes();
 	t.ok(grown > 5_000_000, `it has grown to ${(grown / 1e6).toFixed(1)} MB`);
+	t.equal(await metric(), grown, "the metric says so");
 	reader.exec("rollback");
 	await write(2000);
 	progress(`${(grown / 1e6).toFixed(1)} MB with the reader, ${(walBytes() / 1e6).toFixed(1)} MB after it`);
 	t.ok(walBytes() < 5_000_000, "no more than SQLite lets it grow before it begins anew");
+	t.equal(await metric(), walBytes());
 });

@@ -91,3 +91,21 @@ t.test("a client that hangs up while its login waits frees its place", async (t)
 	t.equal(left.length, 6, "each is a line of its own");
 	for (const line of left) t.match(line, { level: 30, route: "/login" });
 });
+
+t.test("H03: whoever has left before anything waited for it is known to have left", async (t) => {
+	let left: boolean | undefined;
+	const house = await testApp(t, {
+		extend(app) {
+			app.get("/leave", { config: { access: "public" } }, async (request, reply) => {
+				request.raw.socket.destroy();
+				await once(reply.raw, "close");
+				left = reply.hungUp().aborted;
+				return {};
+			});
+		},
+	});
+	const port = await listen(house);
+	await exchange(port, `GET /leave HTTP/1.1\r\n${host}\r\n`);
+	await until("it was answered", () => left !== undefined);
+	t.equal(left, true);
+});
