@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 page at /docs, made from the route schemas. Its packages load only where it is on. */
-import type { TSchema } from "@sinclair/typebox";
+import { type TSchema, Type } from "@sinclair/typebox";
 import type { FastifySchema, RouteOptions } from "fastify";
 import fp from "fastify-plugin";
 import { needsOf, type TokenLocation } from "../src/access.ts";
@@ -57,6 +57,7 @@ export default fp(
 					{ name: "login", description: "Getting tokens" },
 					{ name: "account", description: "Whoever is logged in" },
 					{ name: "sessions", description: "Seeing and ending sessions and tokens" },
+					{ name: "pages", description: "For people with a browser" },
 					{ name: "discovery", description: "What other services need to verify tokens" },
 					{ name: "health", description: "Probes" },
 				],
@@ -163,9 +164,22 @@ function completed(
 		...(kind === "refresh" ? [] : tokenIn("access", locations)),
 		...(kind === "access" ? [] : tokenIn("refresh", locations)),
 	];
-	const security = schemes.map((scheme) => ({ [scheme]: permissions }));
-	return { ...schema, operationId, security: isOptional ? [{}, ...security] : security, response };
+	const security: Record<string, readonly string[]>[] = schemes.map((scheme) => ({ [scheme]: permissions }));
+	// None besides where the token may be a field of the form: both at once would be refused.
+	if (isOptional) security.unshift({});
+	else if (locations.includes("form")) security.push({});
+	const headers = isUnsafe && locations.includes("cookie") ? { headers: CsrfHeader } : {};
+	return { ...schema, ...headers, operationId, security, response };
 }
+
+/** What a program sends beside a cookie; a form has a field for it. */
+const CsrfHeader = Type.Object({
+	"x-csrf-token": Type.Optional(
+		Type.String({
+			description: "Beside a cookie: the session's value, from __Host-csrf or the field csrf_token of an answer",
+		}),
+	),
+});
 
 /** A name for the operation of a route that gives itself none: `getTeam` for `GET /team`. */
 const nameOf = (method: string, url: string): string =>

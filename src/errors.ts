@@ -55,8 +55,8 @@ export const catalogue = {
 	},
 	AUTHENTICATION_REQUIRED: {
 		statusCode: 401,
-		message: "A Bearer token is required",
-		doc: "The route is protected and no access token came with the request.",
+		message: "A token is required",
+		doc: "The route is protected and no token came with the request, or none of its kind where the route looks for one.",
 		challenge: "bare",
 	},
 	INVALID_CREDENTIALS: {

@@ -171,3 +171,45 @@ t.test(
 		}
 	},
 );
+
+t.test("F15: 500 refreshes of a session whose row is held leave the five connections to everybody else", async (t) => {
+	// A pool takes a fifth of what the server has.
+	const database = await startDatabase(t, { settings: { max_connections: "25" } });
+	const [{ url }] = (await startReplicas(t, database.url, { count: 1 })) as [Awaited<ReturnType<typeof createReplica>>];
+	const client = createClient();
+	t.teardown(client.close);
+	const names = await addUsers(database, 10);
+	const held = await client.login(url, "root");
+	const pairs: TokenPair[] = [];
+	for (const name of names) pairs.push(await client.login(url, name));
+	const refresh = ({ refresh_token }: TokenPair) => client.send(`${url}/refresh`, { fields: { refresh_token } });
+
+	const root = "select sessions.id from sessions join users on users.id = user_id where username = 'root'";
+	const letGo = await hold(t, database, 1, `begin; select from sessions where id in (${root}) for update`);
+	const begin = performance.now();
+	let answered = 0;
+	const waiting = Array.from({ length: 500 }, () => refresh(held).finally(() => answered++));
+	const took: { milliseconds: number }[] = [];
+	// Less than the patience with a statement: then those who wait are answered too.
+	await Promise.all(
+		pairs.map(async (pair, index) => {
+			for (let newest = pair; performance.now() - begin < 1200; ) {
+				const sentMs = performance.now();
+				const answer = await refresh(newest);
+				took.push({ milliseconds: performance.now() - sentMs });
+				if (answer.status !== 200) return void t.fail(`${names[index]}: ${answer.status} ${answer.body}`);
+				newest = answer.json();
+				await sleep(20);
+			}
+		}),
+	);
+	t.equal(answered, 0, "all of them wait");
+	await letGo();
+	const answers = await Promise.all(waiting);
+	const p99 = quantile(took, 0.99);
+	progress(`${took.length} refreshes of others, p99 ${p99.toFixed(0)} ms`);
+	t.ok(took.length > 100, "others were refreshed meanwhile");
+	t.ok(p99 < 250, `p99 of others ${p99.toFixed(0)} ms`);
+	t.strictSame([...new Set(answers.map(({ status }) => status))], [200]);
+	t.equal(new Set(answers.map((answer) => answer.json<TokenPair>().refresh_token)).size, 1, "with one successor");
+});

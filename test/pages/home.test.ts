@@ -2,7 +2,7 @@
 import t from "tap";
 import { type TestApp, testApp } from "../support/app.ts";
 import { createJar, type Jar, sameOrigin } from "../support/jar.ts";
-import { beginRow } from "../support/sessions.ts";
+import { beginRow, passTime } from "../support/sessions.ts";
 
 const settings = { TOKEN_LOCATIONS: "header,cookie" };
 const accept = "text/html,application/xhtml+xml,*/*;q=0.8";
@@ -185,7 +185,7 @@ t.test(
 		t.equal(await generationOf(house, jar), 1);
 		t.match(await home(jar), /\/end"/);
 		t.notMatch(await home(jar), /You were away/);
-		house.clock.advance(31 * 86_400);
+		await passTime(house, 31 * 86_400);
 		t.equal((await jar.get("/", pages)).headers.location, "/login", "an ended session is not found");
 	},
 );

@@ -35,50 +35,53 @@ async function giveRoles({ services }: TestApp, userId: string, count: number): 
 	});
 }
 
-t.test("C01: every cookie is __Host-, Secure, for every path, without Domain, and cleared as it was set", async (t) => {
-	const { app, ...rest } = await house(t);
-	const jar = createJar({ app, ...rest });
-	const set: [string, string[]][] = [
-		["/login", ["__Host-access", "__Host-refresh", "__Host-csrf", "__Host-device"]],
-		["/refresh", ["__Host-access", "__Host-refresh", "__Host-csrf"]],
-		["/reauthenticate", ["__Host-access", "__Host-csrf"]],
-	];
-	for (const [url, names] of set) {
-		const fields = { username: "root", password: "copper thistle meridian 2718", delivery: "cookie" };
-		const { username: _, delivery: __, ...password } = fields;
-		const sent = url === "/login" ? fields : url === "/refresh" ? {} : password;
-		const answer = await jar.post(url, { fields: sent });
-		t.equal(answer.statusCode, 200, `${url} ${answer.body}`);
-		t.notOk(/token":"ey/.test(answer.body), "the tokens are in the cookies alone");
-		t.equal(answer.headers["cache-control"], "no-store");
-		const found = setCookies(answer);
-		t.same(found.map(({ name }) => name).sort(), [...names].sort(), url);
-		for (const { name, attributes: given } of found) {
-			const { "max-age": seconds, ...others } = given;
-			t.same(others, attributes[name], `${url}: ${name}`);
-			t.ok(Number(seconds) > 0, `${url}: ${name} ends with its token`);
+t.test(
+	"C01, C10: every cookie is __Host-, Secure, for every path, without Domain, and cleared as it was set",
+	async (t) => {
+		const { app, ...rest } = await house(t);
+		const jar = createJar({ app, ...rest });
+		const set: [string, string[]][] = [
+			["/login", ["__Host-access", "__Host-refresh", "__Host-csrf", "__Host-device"]],
+			["/refresh", ["__Host-access", "__Host-refresh", "__Host-csrf"]],
+			["/reauthenticate", ["__Host-access", "__Host-csrf"]],
+		];
+		for (const [url, names] of set) {
+			const fields = { username: "root", password: "copper thistle meridian 2718", delivery: "cookie" };
+			const { username: _, delivery: __, ...password } = fields;
+			const sent = url === "/login" ? fields : url === "/refresh" ? {} : password;
+			const answer = await jar.post(url, { fields: sent });
+			t.equal(answer.statusCode, 200, `${url} ${answer.body}`);
+			t.notOk(/token":"ey/.test(answer.body), "the tokens are in the cookies alone");
+			t.equal(answer.headers["cache-control"], "no-store");
+			const found = setCookies(answer);
+			t.same(found.map(({ name }) => name).sort(), [...names].sort(), url);
+			for (const { name, attributes: given } of found) {
+				const { "max-age": seconds, ...others } = given;
+				t.same(others, attributes[name], `${url}: ${name}`);
+				t.ok(Number(seconds) > 0, `${url}: ${name} ends with its token`);
+			}
+			t.equal(answer.json<{ csrf_token: string }>().csrf_token, jar.csrf(), "a program reads the value in the answer");
 		}
-		t.equal(answer.json<{ csrf_token: string }>().csrf_token, jar.csrf(), "a program reads the value in the answer");
-	}
-	t.equal((await jar.get("/me")).json<{ username: string }>().username, "root");
-	for (const url of ["/logout", "/logout/all"]) {
-		if (!jar.csrf()) await jar.login("root");
-		const answer = await jar.post(url);
-		t.equal(answer.statusCode, 204, url);
-		const found = setCookies(answer);
-		// The device is still known after a logout, and nobody's after a logout everywhere.
-		const kept = url === "/logout" ? ["__Host-device"] : [];
-		const taken = Object.keys(attributes).filter((name) => !kept.includes(name));
-		t.same(found.map(({ name }) => name).sort(), taken.sort(), `C10: ${url} takes back every cookie`);
-		for (const { name, value, attributes: given } of found) {
-			const { "max-age": seconds, expires, ...others } = given;
-			t.same({ value, seconds, expires: new Date(expires ?? "").getTime() }, { value: "", seconds: "0", expires: 0 });
-			t.same(others, attributes[name], `${url}: ${name} with the attributes it was set with`);
+		t.equal((await jar.get("/me")).json<{ username: string }>().username, "root");
+		for (const url of ["/logout", "/logout/all"]) {
+			if (!jar.csrf()) await jar.login("root");
+			const answer = await jar.post(url);
+			t.equal(answer.statusCode, 204, url);
+			const found = setCookies(answer);
+			// The device is still known after a logout, and nobody's after a logout everywhere.
+			const kept = url === "/logout" ? ["__Host-device"] : [];
+			const taken = Object.keys(attributes).filter((name) => !kept.includes(name));
+			t.same(found.map(({ name }) => name).sort(), taken.sort(), `C10: ${url} takes back every cookie`);
+			for (const { name, value, attributes: given } of found) {
+				const { "max-age": seconds, expires, ...others } = given;
+				t.same({ value, seconds, expires: new Date(expires ?? "").getTime() }, { value: "", seconds: "0", expires: 0 });
+				t.same(others, attributes[name], `${url}: ${name} with the attributes it was set with`);
+			}
+			t.same([...jar.cookies.keys()], kept, "C10: nothing is left in the browser that opens anything");
+			t.equal((await jar.get("/me")).statusCode, 401);
 		}
-		t.same([...jar.cookies.keys()], kept, "C10: nothing is left in the browser that opens anything");
-		t.equal((await jar.get("/me")).statusCode, 401);
-	}
-});
+	},
+);
 
 t.test("cookies are off unless they are asked for, at the start and at the login", async (t) => {
 	const off = await testApp(t);

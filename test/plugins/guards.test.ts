@@ -236,7 +236,7 @@ t.test("the OpenAPI page says which token each route takes, and how it refuses",
 	t.same(securityOf("/plain"), [{ accessToken: [] }]);
 	t.same(securityOf("/readers"), [{ accessToken: ["users:read"] }]);
 	t.same(securityOf("/refresh-only"), [{ refreshToken: [] }]);
-	t.same(securityOf("/refresh"), [{ refreshToken: [] }]);
+	t.same(securityOf("/refresh"), [{ refreshToken: [] }, {}], "or as a field of the form");
 	t.same(securityOf("/either"), [{ accessToken: [] }, { refreshToken: [] }]);
 	t.same(securityOf("/cookie"), [{ accessCookie: [] }]);
 	t.same(securityOf("/anybody"), [{}, { accessToken: [] }], "none is enough");

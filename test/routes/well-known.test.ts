@@ -14,7 +14,7 @@ const members: Record<string, { kty: string; crv?: string; numbers: string[] }> 
 	EdDSA: { kty: "OKP", crv: "Ed25519", numbers: ["x"] },
 };
 
-t.test("T23, J01 to J03: the key set shows public members only, in every state of the ring", async (t) => {
+t.test("T23, J01, J02, J03: the key set shows public members only, in every state of the ring", async (t) => {
 	const { clock, start, pass, turn } = await ringTest(t, "sqlite");
 	const tokens: [token: string, id: string][] = [];
 

@@ -90,9 +90,12 @@ export const form = (fields: Record<string, string>) => ({
 	headers: { "content-type": "application/x-www-form-urlencoded" },
 });
 
+/** `TEST_STORE=postgres` runs what is the same on either store on the other one. */
+const usualStore: StoreKind = process.env.TEST_STORE === "postgres" ? "postgres" : "sqlite";
+
 /** An application over a fresh store (SQLite unless told otherwise), closed when the test ends. */
 export async function testApp(t: Test, options: TestAppOptions = {}): Promise<TestApp> {
-	const location = options.location ?? (await openStoreLocation(t, options.store ?? "sqlite"));
+	const location = options.location ?? (await openStoreLocation(t, options.store ?? usualStore));
 	const { config: loaded } = loadConfig({
 		NODE_ENV: "test",
 		PORT: "0",
