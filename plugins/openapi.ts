@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 page at /docs, made from the route schemas. Its packages load only where it is on. */
-import { type TSchema, Type } from "@sinclair/typebox";
+import { type TObject, type TSchema, Type } from "@sinclair/typebox";
 import type { FastifySchema, RouteOptions } from "fastify";
 import fp from "fastify-plugin";
 import { needsOf, type TokenLocation } from "../src/access.ts";
@@ -168,18 +168,20 @@ function completed(
 	// None besides where the token may be a field of the form: both at once would be refused.
 	if (isOptional) security.unshift({});
 	else if (locations.includes("form")) security.push({});
-	const headers = isUnsafe && locations.includes("cookie") ? { headers: CsrfHeader } : {};
+	const own = schema.headers as TObject | undefined;
+	const needsCsrf = isUnsafe && locations.includes("cookie");
+	const headers = needsCsrf ? { headers: Type.Object({ ...own?.properties, ...csrfHeader }) } : {};
 	return { ...schema, ...headers, operationId, security, response };
 }
 
 /** What a program sends beside a cookie; a form has a field for it. */
-const CsrfHeader = Type.Object({
+const csrfHeader = {
 	"x-csrf-token": Type.Optional(
 		Type.String({
 			description: "Beside a cookie: the session's value, from __Host-csrf or the field csrf_token of an answer",
 		}),
 	),
-});
+};
 
 /** A name for the operation of a route that gives itself none: `getTeam` for `GET /team`. */
 const nameOf = (method: string, url: string): string =>

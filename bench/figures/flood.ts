@@ -120,6 +120,12 @@ export async function floodOnce(
 	};
 }
 
+/** A flood that does not count. */
+export async function warmUp(server: Server, caller: Caller): Promise<void> {
+	const streams = [loginsOfAll(warmUpLoginsPerSecond)];
+	await caller.call({ ...portOf(server), seconds: warmUpSeconds, callersWaitMs, streams });
+}
+
 /** On two cores: hashing, serving and the load share them. */
 async function floodServer(file: string, environment: Record<string, string>) {
 	const server = await startServer(file, { environment, cpus: "0,1" });
@@ -140,8 +146,7 @@ export const flood: Figure = {
 		const { server, stored } = await floodServer("gatehouse.ts", gatehouseEnvironment(temporaryFolder()));
 		const caller = startCaller();
 		// Not for the plain service, which would hash what is left of it for minutes.
-		const streams = [loginsOfAll(warmUpLoginsPerSecond)];
-		await caller.call({ ...portOf(server), seconds: warmUpSeconds, callersWaitMs, streams });
+		await warmUp(server, caller);
 		const ours: FloodResult[] = [];
 		for (let round = 0; round < rounds; round++) ours.push(await floodOnce([server], stored, [caller], tick));
 		await server.stop();

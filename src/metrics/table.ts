@@ -137,7 +137,7 @@ export const table: readonly Metric[] = [
 	gauge(
 		"gatehouse_store_log_bytes",
 		"Size of SQLite's log of writes, which grows for as long as a reader stays; missing with PostgreSQL",
-		({ store }) => store.stats().logBytes,
+		({ store }) => store.logBytes(),
 	),
 
 	gauge("gatehouse_keys", "Signing keys that this process has loaded, by state", "state", ({ keys }) => keys.stats()),

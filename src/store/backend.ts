@@ -25,8 +25,6 @@ export interface StoreStats {
 	statements: Distribution;
 	/** Connections that work and that have nothing to do, and callers that wait for one. */
 	connections: { inUse: number; idle: number; waiting: number };
-	/** The size of SQLite's log of writes (WAL): it grows for as long as a reader stays; PostgreSQL sees to its own. */
-	logBytes?: number | undefined;
 }
 
 /** Bounds of the histogram of statements, in seconds; the last one is the patience with them. */
@@ -68,6 +66,8 @@ export interface Backend {
 	notify(): void;
 	/** See `Store.stats`. */
 	stats(): StoreStats;
+	/** See `Store.logBytes`. */
+	logBytes(): number | undefined;
 	/** See `Store.listen`. */
 	listen(options: ListenOptions): Listener;
 	/** See `Store.backup`. */

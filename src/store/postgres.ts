@@ -54,10 +54,10 @@ export function createPostgresBackend({
 					`The role ${role} of DATABASE_URL has no time limits, and what lies in between, such as PgBouncer, does not pass ours on. Set them: alter role ${role} set statement_timeout = '2s'; alter role ${role} set idle_in_transaction_session_timeout = '5s'`,
 				);
 			// A stricter one fails a statement of which one row has just changed: refreshes of many people, because of one.
-			if (isolation !== "read committed")
+			if (!isolation.startsWith("read "))
 				throw storeRefusal(
 					"STORE_SETTINGS",
-					`DATABASE_URL leads to transactions that are ${isolation}; Gatehouse is made for PostgreSQL's own default. Set it: alter role ${role} set default_transaction_isolation = 'read committed'`,
+					`DATABASE_URL leads to transactions that are ${isolation}; Gatehouse is made for PostgreSQL's own default. Unless the URL's options say otherwise, set it: alter role ${role} set default_transaction_isolation = 'read committed'`,
 				);
 			pools.setSize(connections);
 		},
@@ -83,6 +83,7 @@ export function createPostgresBackend({
 		renew: pools.renew,
 		notify: pools.notify,
 		stats: pools.stats,
+		logBytes: () => undefined,
 		listen: (options) =>
 			notifies
 				? openListener(() => serverOf(databaseListenUrl), options)

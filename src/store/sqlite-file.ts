@@ -45,9 +45,14 @@ export async function openDatabase(dataDir: string, file: string, patienceMs: nu
 	return database;
 }
 
-/** The size of the log of writes (WAL); `undefined` where there is none yet. */
-export const logBytesOf = (file: string): number | undefined =>
-	statSync(`${file}-wal`, { throwIfNoEntry: false })?.size;
+/** The size of the log of writes (WAL); `undefined` where there is none yet, or nobody may look. */
+export function logBytesOf(file: string): number | undefined {
+	try {
+		return statSync(`${file}-wal`).size;
+	} catch {
+		return undefined;
+	}
+}
 
 /** See `Store.backup`. */
 export async function copyDatabase(file: string, target: string): Promise<void> {

@@ -57,7 +57,8 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 		readOnlyExpression: () => sql<boolean>`false`,
 		renew: () => {},
 		notify: () => {},
-		stats: () => ({ statements: statementSeconds.read(), connections: turns.stats(), logBytes: logBytesOf(file) }),
+		stats: () => ({ statements: statementSeconds.read(), connections: turns.stats() }),
+		logBytes: () => logBytesOf(file),
 		listen: () => ({ listening: () => undefined, close: async () => {} }),
 		backup: (target) => copyDatabase(file, target),
 	};

@@ -63,6 +63,8 @@ export interface Store {
 	listen(options: ListenOptions): Listener;
 	/** How long statements took so far, and who waits for a connection now. */
 	stats(): StoreStats;
+	/** The size of SQLite's log of writes (WAL), which grows for as long as a reader stays. PostgreSQL sees to its own. */
+	logBytes(): number | undefined;
 	/**
 	 * SQLite: copies the live database to a new file of mode 0600; throws when the file exists.
 	 * PostgreSQL: always throws, naming pg_dump.
@@ -186,6 +188,7 @@ export async function openStore({
 		},
 		listen: (options) => backend.listen(options),
 		stats: () => backend.stats(),
+		logBytes: () => backend.logBytes(),
 		backup: (file) => backend.backup(file),
 		async close() {
 			await db.destroy();

@@ -1,7 +1,7 @@
 /** The network to PostgreSQL is slow and breaks connections: answers stay bounded, and nothing happens twice. */
 import t from "tap";
 import { rootAccount, type TokenPair } from "../support/process.ts";
-import { progress, rounds } from "../support/rounds.ts";
+import { full, progress, rounds } from "../support/rounds.ts";
 import { startDatabase } from "./support/database.ts";
 import { createClient, quantile } from "./support/load.ts";
 import { openProxy } from "./support/proxy.ts";
@@ -30,9 +30,10 @@ t.test("Z26, fault 9: with 100 ms to PostgreSQL a login takes its hash and less 
 	};
 	const hashMs = quantile(await loginMs(20), 0.5);
 	proxy.line.delayMs = delayMs;
-	const p99 = quantile(await loginMs(rounds(400)), 0.99);
-	progress(`a login takes ${hashMs.toFixed(0)} ms, and with the delay ${p99.toFixed(0)} ms at p99`);
-	t.ok(p99 < hashMs + 1000, `p99 ${p99.toFixed(0)} ms: it asks the store seven times, one after the other`);
+	// Of forty the 99th of a hundred would be the slowest: one pause of the machine.
+	const p99 = quantile(await loginMs(rounds(400)), full ? 0.99 : 0.95);
+	progress(`a login takes ${hashMs.toFixed(0)} ms, and with the delay ${p99.toFixed(0)} ms at p${full ? 99 : 95}`);
+	t.ok(p99 < hashMs + 1000, `${p99.toFixed(0)} ms: it asks the store seven times, one after the other`);
 	t.ok(p99 > 2 * delayMs, "the delay was there");
 });
 

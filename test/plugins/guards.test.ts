@@ -230,9 +230,20 @@ t.test("a guard is what it was when it was made", async (t) => {
 });
 
 t.test("the OpenAPI page says which token each route takes, and how it refuses", async (t) => {
-	type Operation = { security?: object[]; responses: Record<string, { description: string }> };
+	type Operation = {
+		security?: object[];
+		parameters?: { name: string }[];
+		responses: Record<string, { description: string }>;
+	};
 	const { paths } = (await get("/docs/json")).json<{ paths: Record<string, { post: Operation }> }>();
 	const securityOf = (url: string) => paths[url]?.post.security;
+	const headersOf = (operations: typeof paths, url: string) =>
+		operations[url]?.post.parameters?.map(({ name }) => name).sort();
+	t.same(headersOf(paths, "/cookie"), ["x-csrf-token"], "beside a cookie");
+	t.same(headersOf(paths, "/password"), ["x-device-token"]);
+	const other = await testApp(t, { settings: { TOKEN_LOCATIONS: "header,cookie" } });
+	const withCookies = (await other.get("/docs/json")).json<{ paths: typeof paths }>().paths;
+	t.same(headersOf(withCookies, "/password"), ["x-csrf-token", "x-device-token"], "a route keeps its own");
 	t.same(securityOf("/plain"), [{ accessToken: [] }]);
 	t.same(securityOf("/readers"), [{ accessToken: ["users:read"] }]);
 	t.same(securityOf("/refresh-only"), [{ refreshToken: [] }]);

@@ -2,7 +2,7 @@
 import { calculateJwkThumbprint, createLocalJWKSet, type JSONWebKeySet, type JWK, jwtVerify } from "jose";
 import t from "tap";
 import { publishedSeconds } from "../../src/keys/life.ts";
-import { type TestApp, testApp } from "../support/app.ts";
+import { type TestApp, testApp, usualStore } from "../support/app.ts";
 import { expectAccepted } from "../support/forgery.ts";
 import { ringTest } from "../support/rings.ts";
 
@@ -15,7 +15,7 @@ const members: Record<string, { kty: string; crv?: string; numbers: string[] }> 
 };
 
 t.test("T23, J01, J02, J03: the key set shows public members only, in every state of the ring", async (t) => {
-	const { clock, start, pass, turn } = await ringTest(t, "sqlite");
+	const { clock, start, pass, turn } = await ringTest(t, usualStore);
 	const tokens: [token: string, id: string][] = [];
 
 	/** Looks at the whole key set, and verifies every token so far, as another service does: by jose and this set alone. */

@@ -79,32 +79,35 @@ onEachStore((kind) => {
 });
 
 onEachStore((kind) => {
-	t.test(`${kind}: F03: two processes that refresh the same sessions at once give the same successors`, async (t) => {
-		const location = await openStoreLocation(t, kind);
-		const first = await testApp(t, { store: kind, location });
-		// SQLite has one replica; there both go to the same one.
-		const second = kind === "sqlite" ? first : await testApp(t, { store: kind, location });
-		const ada = await first.addUser("ada");
-		let tokens = await Promise.all(Array.from({ length: 60 }, async () => (await beginSession(first, ada)).refresh));
-		const outcomes = new Map<string, number>();
-		for (let turn = 1; turn <= 10; turn++) {
-			const asked = [...tokens, ...tokens];
-			const house = (place: number) => (place < tokens.length ? first : second);
-			const answers = await Promise.all(asked.map((token, place) => refreshWith(house(place), token)));
-			const successors = answers.map((answer) => pairOf(answer).refresh);
-			for (const [place, token] of tokens.entries()) {
-				const statuses = [place, place + tokens.length].map((one) => answers[one]?.statusCode);
-				const isSame = successors[place] === successors[place + tokens.length] && successors[place] !== token;
-				const outcome = `${statuses}, ${isSame ? "the same successor" : "two successors"}`;
-				outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+	t.test(
+		`${kind}: F03: many sessions refreshed twice at once, by two replicas where there are two, have one successor each`,
+		async (t) => {
+			const location = await openStoreLocation(t, kind);
+			const first = await testApp(t, { store: kind, location });
+			// SQLite has one replica; there both go to the same one.
+			const second = kind === "sqlite" ? first : await testApp(t, { store: kind, location });
+			const ada = await first.addUser("ada");
+			let tokens = await Promise.all(Array.from({ length: 60 }, async () => (await beginSession(first, ada)).refresh));
+			const outcomes = new Map<string, number>();
+			for (let turn = 1; turn <= 10; turn++) {
+				const asked = [...tokens, ...tokens];
+				const house = (place: number) => (place < tokens.length ? first : second);
+				const answers = await Promise.all(asked.map((token, place) => refreshWith(house(place), token)));
+				const successors = answers.map((answer) => pairOf(answer).refresh);
+				for (const [place, token] of tokens.entries()) {
+					const statuses = [place, place + tokens.length].map((one) => answers[one]?.statusCode);
+					const isSame = successors[place] === successors[place + tokens.length] && successors[place] !== token;
+					const outcome = `${statuses}, ${isSame ? "the same successor" : "two successors"}`;
+					outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+				}
+				tokens = successors.slice(0, tokens.length);
 			}
-			tokens = successors.slice(0, tokens.length);
-		}
-		t.strictSame([...outcomes], [["200,200, the same successor", 600]]);
-		const sessions = await first.services.sessions.list(ada);
-		t.strictSame([...new Set(sessions.map(({ generation }) => generation))], [10], "each moved on once a turn");
-		t.equal(sessions.length, 60);
-	});
+			t.strictSame([...outcomes], [["200,200, the same successor", 600]]);
+			const sessions = await first.services.sessions.list(ada);
+			t.strictSame([...new Set(sessions.map(({ generation }) => generation))], [10], "each moved on once a turn");
+			t.equal(sessions.length, 60);
+		},
+	);
 });
 
 t.test("F15: a session whose row another transaction holds keeps nobody else's refresh waiting", async (t) => {

@@ -91,7 +91,8 @@ export const form = (fields: Record<string, string>) => ({
 });
 
 /** `TEST_STORE=postgres` runs what is the same on either store on the other one. */
-const usualStore: StoreKind = process.env.TEST_STORE === "postgres" ? "postgres" : "sqlite";
+export const usualStore = (process.env.TEST_STORE ?? "sqlite") as StoreKind;
+if (usualStore !== "sqlite" && usualStore !== "postgres") throw new Error(`TEST_STORE is ${usualStore}`);
 
 /** An application over a fresh store (SQLite unless told otherwise), closed when the test ends. */
 export async function testApp(t: Test, options: TestAppOptions = {}): Promise<TestApp> {

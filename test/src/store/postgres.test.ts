@@ -339,7 +339,7 @@ t.test("a start says which isolation of transactions it needs", async (t) => {
 	const opened = openStore({ ...location, databaseUrl: url.href, clock });
 	await t.rejects(opened, {
 		code: "STORE_SETTINGS",
-		message: /serializable.*set default_transaction_isolation = 'read committed'/,
+		message: /serializable.*options.*set default_transaction_isolation = 'read committed'/,
 	});
 	url.searchParams.set("options", "-c default_transaction_isolation=read\\ committed");
 	const store = await openStore({ ...location, databaseUrl: url.href, clock });
