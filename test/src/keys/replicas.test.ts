@@ -112,10 +112,10 @@ onEachStore((kind) => {
 
 	t.test(`${kind}: an emergency waits for nobody`, async (t) => {
 		const { house, rotation, kid, states } = await overdue(t);
-		t.same(await rotation.revoke(signs(house)), {
-			...(await rotation.list()).find((key) => key.kid === kid),
-			state: "published",
-		});
+		const successor = await rotation.revoke(signs(house));
+		// As it was before: since when it signs is the time of the emergency, perhaps a second later.
+		const { signs_at: _, ...listed } = (await rotation.list()).find((key) => key.kid === kid) ?? {};
+		t.match(successor, { ...listed, state: "published" });
 		t.same(await states(), ["gone ES256", "active ES256"]);
 		await hear(house.services);
 		t.equal(signs(house), kid);
