@@ -62,7 +62,9 @@ ${!isCurrent && !accessEnded && post(`/sessions/${id}/end`, end)}
 	};
 
 	// Whoever looks always sees the session that it is.
-	const shown = sessions.filter(({ id }, index) => index < mostShown - 1 || id === currentId);
+	const current = sessions.findIndex(({ id }) => id === currentId);
+	const first = current < mostShown ? mostShown : mostShown - 1;
+	const shown = sessions.filter((_, index) => index < first || index === current);
 	const rest = sessions.length - shown.length;
 
 	return page({

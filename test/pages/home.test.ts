@@ -60,14 +60,32 @@ t.test("it shows who is logged in and where, the current session marked", async 
 t.test("of very many sessions it shows a hundred, its own among them, and how many more there are", async (t) => {
 	const { house, jar } = await open(t);
 	const { id } = await house.services.users.getByName("root");
-	t.notMatch(await home(jar), /And \d+ more/);
-	house.clock.advance(60);
-	for (let turn = 0; turn < 150; turn++)
-		await beginRow(house.services, id, { userAgent: undefined, address: "192.0.2.7" });
-	const page = (await jar.get("/", { ...pages, "accept-language": "en" })).body;
-	t.equal(page.match(/<li>/g)?.length, 100);
-	t.match(page, "And 51 more");
-	t.equal(page.match(/This device/g)?.length, 1, "although all the others were used later");
+	const beginMore = async (count: number) => {
+		for (let turn = 0; turn < count; turn++)
+			await beginRow(house.services, id, { userAgent: undefined, address: "192.0.2.7" });
+	};
+	const english = async () => (await jar.get("/", { ...pages, "accept-language": "en" })).body;
+	/** When the one that looks was used, beside the others: then it is among the first or comes after them. */
+	const use = (seconds: number) =>
+		house.services.store.db
+			.updateTable("sessions")
+			.set((row) => ({ refreshed_at: row("refreshed_at", "+", seconds) }))
+			.where("address", "!=", "192.0.2.7")
+			.execute();
+	await beginMore(99);
+	t.equal((await english()).match(/<li>/g)?.length, 100, "a hundred are shown");
+	t.notMatch(await english(), /And \d+ more/);
+	await beginMore(51);
+	for (const [seconds, what] of [
+		[600, "used later than all the others"],
+		[-1200, "used before them"],
+	] as const) {
+		await use(seconds);
+		const page = await english();
+		t.equal(page.match(/<li>/g)?.length, 100, what);
+		t.match(page, "And 51 more", what);
+		t.equal(page.match(/This device/g)?.length, 1, what);
+	}
 	t.match((await jar.get("/", { ...pages, "accept-language": "ko" })).body, "51대 더");
 	t.equal((await house.services.sessions.list(id)).length, 151);
 });

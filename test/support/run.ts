@@ -52,6 +52,12 @@ const readCounts = (file: string): { passed: number; failed: number } => {
 	return { passed: count("pass"), failed: count("fail") };
 };
 
+/** The lines that say what failed, with their diagnostics: a report on the way to a log may lose them, the raw output has them. */
+const readFailures = (file: string): string =>
+	readFileSync(file, "utf8")
+		.match(/^( *)not ok (?!.*# (?:SKIP|TODO)).*(?:\n\1 {2}---\n[^]*?\n\1 {2}\.\.\.$)?/gm)
+		?.join("\n") ?? "";
+
 const main = async (): Promise<number> => {
 	await buildTapOnce();
 	const built = join(project, ".tap/built");
@@ -68,6 +74,7 @@ const main = async (): Promise<number> => {
 			NODE_COMPILE_CACHE: join(folder, "compiled"),
 		});
 		const { passed, failed } = readCounts(output);
+		if (code !== 0) console.log(`\n${readFailures(output)}`);
 		// The report leaves a terminal code at the end of its last line: start a new one.
 		console.log(`\n${passed} passed, ${code === 0 ? failed : Math.max(failed, 1)} failed`);
 		return code;
