@@ -148,7 +148,7 @@ answerQuestions(urlOf(app), {
 					? sql`${now + 20 * daySeconds} + abs(random() % ${10 * daySeconds})`
 					: sql`${now + 20 * daySeconds}::bigint + floor(random() * ${10 * daySeconds}::int)::bigint`;
 			await sql`insert into sessions
-				select value, ${userId}, 0, 'bench', '127.0.0.1', ${now}, ${now}, ${now}, ${ends}, ${now + 90 * daySeconds}, ${now}
+				select value, ${userId}, 0, 'bench', '127.0.0.1', ${now}, ${now}, ${now}, ${ends}, ${now + 90 * daySeconds}, ${now}, ${ends}
 				from ${rows}`.execute(store.db);
 			for (const [index, id] of ids.entries())
 				if ((done + index) % Math.floor(count / (2 * pooled)) === 0)

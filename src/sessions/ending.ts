@@ -5,7 +5,7 @@ import { errors } from "../errors.ts";
 import { type Principal, toleranceSeconds } from "../principal.ts";
 import { isId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
-import { deleteOver } from "../store/purge.ts";
+import { selectOver } from "../store/purge.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Slot, Store } from "../store/store.ts";
 
@@ -193,9 +193,25 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 			}
 		},
 
-		/** Deletes up to 500 sessions that are over; answers how many. Their tokens ended before they did. */
-		purge(): Promise<number> {
-			return deleteOver(store, { table: "sessions", key: "id", end: "expires_at" });
+		/**
+		 * Looks at sessions whose time for it has come: puts up to 500 off that were refreshed since, and deletes up to 500 that are
+		 * over; their tokens ended before they did. Answers how many it has done with.
+		 */
+		async purge(): Promise<number> {
+			const due = selectOver(store, { table: "sessions", key: "id", end: "purge_at" });
+			const now = store.nowExpression();
+			const { numUpdatedRows } = await store.db
+				.updateTable("sessions")
+				.set((row) => ({ purge_at: row.ref("expires_at") }))
+				.where("id", "in", due)
+				.where("expires_at", ">", now)
+				.executeTakeFirst();
+			const { numDeletedRows } = await store.db
+				.deleteFrom("sessions")
+				.where("id", "in", due)
+				.where("expires_at", "<=", now)
+				.executeTakeFirst();
+			return Number(numUpdatedRows + numDeletedRows);
 		},
 	};
 }

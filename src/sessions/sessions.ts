@@ -66,7 +66,7 @@ export function createSessions({
 				.insertInto("sessions")
 				.columns([
 					...(["id", "user_id", "generation", "user_agent", "address", "created_at", "authenticated_at"] as const),
-					...(["refreshed_at", "expires_at", "absolute_expires_at", "access_until"] as const),
+					...(["refreshed_at", "expires_at", "absolute_expires_at", "access_until", "purge_at"] as const),
 				])
 				.expression((query) =>
 					query
@@ -84,6 +84,7 @@ export function createSessions({
 							after(Math.min(idleSeconds, absoluteSeconds)).as("expires_at"),
 							after(absoluteSeconds).as("absolute_expires_at"),
 							after(accessSeconds).as("access_until"),
+							after(Math.min(idleSeconds, absoluteSeconds)).as("purge_at"),
 						])
 						.where("users.id", "=", slot("userId"))
 						.where("users.password_hash", "=", slot("passwordHash"))

@@ -85,6 +85,11 @@ export interface SessionsTable {
 	absolute_expires_at: number;
 	/** When the last access token it was given expires. */
 	access_until: number;
+	/**
+	 * When the purge looks at it: then it is over, or put off to the end that it has by now. No refresh moves this, so that none
+	 * has to write into an index.
+	 */
+	purge_at: Generated<number>;
 }
 
 /** Ids (`sid` or `jti`) whose access tokens are refused although they have not expired. */

@@ -133,6 +133,58 @@ onEachStore((kind) => {
 		t.equal((await openDoors(house, asker, kept)).length, 6, "the others go on");
 	});
 
+	t.test(`${kind}: F16: the purge puts off a session that was refreshed since it was begun`, async (t) => {
+		const house = await testApp(t, { store: kind });
+		const { db } = house.services.store;
+		const { id, refresh } = await beginSession(house, await house.addUser("ada"));
+		const row = async () =>
+			(await db.selectFrom("sessions").select(["expires_at", "purge_at"]).where("id", "=", id).execute())[0];
+		const { purge } = house.services.sessions;
+		await passTime(house, 20 * day);
+		const second = await rotate(t, house, refresh, "after 20 days");
+		t.equal(await purge(), 0, "its time has not come");
+		await passTime(house, 15 * day);
+		t.equal(await purge(), 1, "it is looked at when it would have ended without the refresh");
+		const putOff = await row();
+		t.equal(putOff?.purge_at, putOff?.expires_at, "and put off to its end");
+		t.equal(await purge(), 0);
+		await rotate(t, house, second.refresh, "it lives");
+		// As the version before begins one.
+		await db.updateTable("sessions").set({ purge_at: 0 }).execute();
+		t.equal(await purge(), 1);
+		t.equal((await row())?.purge_at, (await row())?.expires_at, "one without a time gets it");
+		await passTime(house, 31 * day);
+		t.equal(await purge(), 1);
+		t.equal(await row(), undefined, "it is over, and gone");
+	});
+
+	t.test(`${kind}: a refresh changes nothing that an index is over`, async (t) => {
+		const house = await testApp(t, { store: kind });
+		const { db } = house.services.store;
+		const { refresh } = await beginSession(house, await house.addUser("ada"));
+		await passTime(house, 60);
+		const row = () => db.selectFrom("sessions").selectAll().executeTakeFirstOrThrow();
+		const before = await row();
+		await rotate(t, house, refresh, "a minute later");
+		const after = await row();
+		const changed = Object.keys(after).filter(
+			(key) => after[key as keyof typeof after] !== before[key as keyof typeof after],
+		);
+		t.same(changed.sort(), ["access_until", "expires_at", "generation", "refreshed_at"]);
+		const { rows } =
+			kind === "sqlite"
+				? await sql<{ name: string }>`select columns.name from pragma_index_list('sessions') as indexes,
+					pragma_index_info(indexes.name) as columns`.execute(db)
+				: await sql<{ name: string }>`select attname as name from pg_index join pg_attribute
+					on attrelid = indexrelid where indrelid = 'sessions'::regclass`.execute(db);
+		const indexed = rows.map(({ name }) => name).sort();
+		t.same(indexed, ["id", "purge_at", "user_id"]);
+		t.same(
+			changed.filter((name) => indexed.includes(name)),
+			[],
+		);
+	});
+
 	t.test(`${kind}: F16: ${many} sessions that are over leave the store in small steps`, async (t) => {
 		const house = await testApp(t, { store: kind });
 		const ada = await house.addUser("ada");
@@ -144,7 +196,7 @@ onEachStore((kind) => {
 				: sql`(select i from generate_series(1, ${sql.lit(many)}) as s(i))`;
 		const past = house.clock.now() - 1000;
 		const rows = sql`insert into sessions select 'old-' || i, ${ada}, 0, null, '127.0.0.1', ${sql.lit(past)}, ${sql.lit(past)},
-			${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)} from ${numbers} as numbers`;
+			${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)}, ${sql.lit(past)} from ${numbers} as numbers`;
 		await bulk(services.config, services.store, rows);
 		const count = async () => {
 			const { rows } = await sql<{ n: number }>`select count(*) as n from sessions`.execute(db);

@@ -101,7 +101,7 @@ export async function passTime({ services, clock }: TestApp, seconds: number): P
 	await sql`update sessions set created_at = created_at - ${seconds}::bigint,
 		authenticated_at = authenticated_at - ${seconds}::bigint, refreshed_at = refreshed_at - ${seconds}::bigint,
 		expires_at = expires_at - ${seconds}::bigint, absolute_expires_at = absolute_expires_at - ${seconds}::bigint,
-		access_until = access_until - ${seconds}::bigint`.execute(store.db);
+		access_until = access_until - ${seconds}::bigint, purge_at = purge_at - ${seconds}::bigint`.execute(store.db);
 	await bulk(services.config, store, sql`update revocations set ends_at = ends_at - ${seconds}::bigint`);
 }
 
