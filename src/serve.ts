@@ -77,8 +77,11 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 	const { port } = server.address() as AddressInfo;
 	const url = browsable(config.host, port);
 	serving = { app, server, services, management };
+	// Whatever LOG_LEVEL is: nobody is to run so without knowing it.
 	if (!config.loginLimits)
-		log.warn("LOGIN_LIMITS=off: anybody may guess passwords without end. This is for load tests and nothing else");
+		log
+			.child({}, { level: "warn" })
+			.warn("LOGIN_LIMITS=off: anybody may guess passwords without end. This is for load tests and nothing else");
 	if (terminal) greet(services, url);
 	else announce(services, url);
 }

@@ -21,6 +21,15 @@ async function refusal(t: Test, running: Running): Promise<{ code: number | null
 	return { code, text: stderr };
 }
 
+t.test("a start with LOGIN_LIMITS=off says so, also where little is logged", async (t) => {
+	for (const LOG_LEVEL of ["error", "silent"]) {
+		const settings = { DATA_DIR: temporaryFolder(t), LOGIN_LIMITS: "off", LOG_LEVEL };
+		const running = launchServer(t, settings);
+		await running.until(/LOGIN_LIMITS=off/);
+		t.match(running.logged(), [{ level: 40, msg: /^LOGIN_LIMITS=off: anybody may guess passwords without end/ }]);
+	}
+});
+
 t.test(
 	"J08: the first start makes an administrator, its files are private, and the log never shows the password",
 	async (t) => {

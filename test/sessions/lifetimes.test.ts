@@ -213,9 +213,13 @@ onEachStore((kind) => {
 		})(new AbortController().signal).then(() => {
 			done = true;
 		});
+		const begin = performance.now();
 		let refreshes = 0;
 		for (; !done; refreshes++) refresh = (await rotate(t, house, refresh, "refreshed meanwhile")).refresh;
 		await purging;
+		const seconds = (performance.now() - begin) / 1000;
+		t.ok(seconds < 30, `${seconds.toFixed(1)} s: 30 are promised`);
+		t.equal(sizes.length, many / 500 + 1, "each step is full until the last");
 		t.ok(refreshes > sizes.length / 4, `${refreshes} refreshes meanwhile`);
 		await beginSession(house, ada);
 		t.strictSame([Math.max(...sizes), sizes.at(-1)], [500, 0], "never more than 500 in one step");

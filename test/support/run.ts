@@ -55,7 +55,7 @@ const readCounts = (file: string): { passed: number; failed: number } => {
 /** The lines that say what failed, with their diagnostics: a report on the way to a log may lose them, the raw output has them. */
 const readFailures = (file: string): string =>
 	readFileSync(file, "utf8")
-		.match(/^( *)not ok (?!.*# (?:SKIP|TODO)).*(?:\n\1 {2}---\n[^]*?\n\1 {2}\.\.\.$)?/gm)
+		.match(/^( *)not ok (?!.*# (?:SKIP|TODO)).*(?:\n\1 {2}---\n[\s\S]*?\n\1 {2}\.\.\.$)?/gm)
 		?.join("\n") ?? "";
 
 const main = async (): Promise<number> => {
