@@ -85,7 +85,7 @@ export function openHousekeeping({
 	};
 }
 
-/** Repeats a step that deletes up to so many rows, with pauses, until there is nothing left to delete or the time is over. */
+/** Repeats a step that answers how many rows it did, with pauses, until none is left or the time is over. */
 export const inSteps = (step: () => Promise<number>) => async (ending: AbortSignal) => {
 	while ((await step()) > 0 && (await pause(pauseMs, ending)));
 };

@@ -63,8 +63,8 @@ ${!isCurrent && !accessEnded && post(`/sessions/${id}/end`, end)}
 
 	// Whoever looks always sees the session that it is.
 	const current = sessions.findIndex(({ id }) => id === currentId);
-	const first = current < mostShown ? mostShown : mostShown - 1;
-	const shown = sessions.filter((_, index) => index < first || index === current);
+	const shownFirst = current < mostShown ? mostShown : mostShown - 1;
+	const shown = sessions.filter((_, index) => index < shownFirst || index === current);
 	const rest = sessions.length - shown.length;
 
 	return page({

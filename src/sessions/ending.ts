@@ -5,7 +5,7 @@ import { errors } from "../errors.ts";
 import { type Principal, toleranceSeconds } from "../principal.ts";
 import { isId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
-import { selectOver } from "../store/purge.ts";
+import { purgeStep, selectOver } from "../store/purge.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Slot, Store } from "../store/store.ts";
 
@@ -18,6 +18,11 @@ export const mostSessions = 1000;
 const mostRevokedTokens = 100;
 /** Rows that one statement deletes where nobody asked for it: few enough that nobody waits for it. */
 const step = 500;
+/**
+ * A session that goes on is looked at again after a week: a shorter REFRESH_IDLE_DAYS, or a clock that was ahead, can have
+ * moved its end to an earlier time.
+ */
+export const unseenSeconds = 7 * 86_400;
 
 type Chosen = (row: ExpressionBuilder<Schema, "sessions">) => Expression<SqlBool>;
 
@@ -194,24 +199,33 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 		},
 
 		/**
-		 * Looks at sessions whose time for it has come: puts up to 500 off that were refreshed since, and deletes up to 500 that are
-		 * over; their tokens ended before they did. Answers how many it has done with.
+		 * Looks at up to 500 sessions whose time for it has come: puts those off that go on, and deletes those that are over; their
+		 * tokens ended before they did. Answers how many that were.
 		 */
 		async purge(): Promise<number> {
-			const due = selectOver(store, { table: "sessions", key: "id", end: "purge_at" });
+			const over = { table: "sessions", key: "id", end: "purge_at" } as const;
 			const now = store.nowExpression();
 			const { numUpdatedRows } = await store.db
 				.updateTable("sessions")
-				.set((row) => ({ purge_at: row.ref("expires_at") }))
-				.where("id", "in", due)
+				.set((row) => ({
+					purge_at: row
+						.case()
+						.when("expires_at", "<", row(now, "+", unseenSeconds))
+						.then(row.ref("expires_at"))
+						.else(row(now, "+", unseenSeconds))
+						.end(),
+				}))
+				.where("id", "in", selectOver(store, over))
 				.where("expires_at", ">", now)
 				.executeTakeFirst();
+			const putOff = Number(numUpdatedRows);
+			if (putOff === purgeStep) return putOff;
 			const { numDeletedRows } = await store.db
 				.deleteFrom("sessions")
-				.where("id", "in", due)
+				.where("id", "in", selectOver(store, over, purgeStep - putOff))
 				.where("expires_at", "<=", now)
 				.executeTakeFirst();
-			return Number(numUpdatedRows + numDeletedRows);
+			return putOff + Number(numDeletedRows);
 		},
 	};
 }

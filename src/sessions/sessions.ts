@@ -6,7 +6,7 @@ import { randomId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
 import { quietly, type Slot, type Store } from "../store/store.ts";
 import { createAdvance } from "./advance.ts";
-import { createEnding } from "./ending.ts";
+import { createEnding, unseenSeconds } from "./ending.ts";
 import { type Session, sessionColumns, sessionOf } from "./session.ts";
 
 /** Letters that are kept of what a client or a proxy says. */
@@ -33,6 +33,8 @@ export function createSessions({
 	const { endSurplus, ...ending } = createEnding({ store, revocations });
 	const idleSeconds = config.refreshIdleDays * daySeconds;
 	const absoluteSeconds = config.refreshAbsoluteDays * daySeconds;
+	/** Without a refresh. */
+	const firstSeconds = Math.min(idleSeconds, absoluteSeconds);
 	/** From the last write on: within the grace time another access token is given without one. */
 	const accessSeconds = config.refreshGraceSeconds + config.accessTokenSeconds;
 
@@ -81,10 +83,10 @@ export function createSessions({
 							"clock.now as created_at",
 							"clock.now as authenticated_at",
 							"clock.now as refreshed_at",
-							after(Math.min(idleSeconds, absoluteSeconds)).as("expires_at"),
+							after(firstSeconds).as("expires_at"),
 							after(absoluteSeconds).as("absolute_expires_at"),
 							after(accessSeconds).as("access_until"),
-							after(Math.min(idleSeconds, absoluteSeconds)).as("purge_at"),
+							after(Math.min(firstSeconds, unseenSeconds)).as("purge_at"),
 						])
 						.where("users.id", "=", slot("userId"))
 						.where("users.password_hash", "=", slot("passwordHash"))

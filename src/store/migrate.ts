@@ -2,7 +2,8 @@
  * Brings the tables up to date: in one transaction, so that a process which dies in the middle leaves nothing half done, and
  * under a lock that ends with that transaction, so that of several processes one does the work, also behind PgBouncer.
  *
- * A store may be newer than the program: every migration only adds, so the version before goes on, and may start again.
+ * A store may be newer than the program: a migration takes nothing away that the version before needs, so that goes on, and
+ * may start again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Kysely } from "kysely";

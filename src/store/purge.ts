@@ -4,7 +4,7 @@ import type { Schema } from "./schema.ts";
 import type { Store } from "./store.ts";
 
 /** Rows of one step. */
-const step = 500;
+export const purgeStep = 500;
 
 type Tools = Pick<Store, "db" | "kind" | "nowExpression">;
 
@@ -13,26 +13,29 @@ interface Over<Table extends keyof Schema> {
 	table: Table;
 	/** The table's primary key. */
 	key: keyof Schema[Table] & string;
-	/** The column with the epoch second. */
+	/** The column with the epoch second; an index is over it. */
 	end: keyof Schema[Table] & string;
-	/** So long ago. */
+	/** How long ago that has to be. */
 	ageSeconds?: number;
 }
 
 /**
- * Selects the keys of up to 500 rows that ended by now, or `ageSeconds` ago.
+ * Selects the keys of the rows that ended by now, or `ageSeconds` ago: the first of them, up to `limit`.
  *
- * Rows that another replica's purge or a request is at are left for the next time (PostgreSQL; SQLite has one writer).
+ * Rows that another replica's purge or a request is at are left for the next time (PostgreSQL; SQLite has one writer). Its
+ * clock goes on within a statement, so it is read once, before: nothing else can be looked up in an index.
  */
 export const selectOver = <Table extends keyof Schema & string>(
 	{ kind, nowExpression }: Tools,
 	{ table, key, end, ageSeconds = 0 }: Over<Table>,
+	limit = purgeStep,
 ): RawBuilder<string> =>
 	sql<string>`(select ${sql.ref(key)} from ${sql.table(table)}
-		where ${sql.ref(end)} <= ${nowExpression()} - ${sql.lit(ageSeconds)} limit ${sql.lit(step)}
+		where ${sql.ref(end)} <= (select ${nowExpression()}) - ${sql.lit(ageSeconds)}
+		order by ${sql.ref(end)} limit ${sql.lit(limit)}
 		${kind === "postgres" ? sql`for update skip locked` : sql``})`;
 
-/** Deletes those, and answers how many. */
+/** Deletes up to 500 rows that are over, as `selectOver` finds them, and answers how many. */
 export async function deleteOver<Table extends keyof Schema & string>(
 	store: Tools,
 	over: Over<Table>,

@@ -86,10 +86,10 @@ export interface SessionsTable {
 	/** When the last access token it was given expires. */
 	access_until: number;
 	/**
-	 * When the purge looks at it: then it is over, or put off to the end that it has by now. No refresh moves this, so that none
-	 * has to write into an index.
+	 * When the purge looks at it: then it is over, or put off to the end that it has by now, by a week at most. No refresh moves
+	 * this, so that none has to write into an index. What the version before has begun has 0.
 	 */
-	purge_at: Generated<number>;
+	purge_at: number;
 }
 
 /** Ids (`sid` or `jti`) whose access tokens are refused although they have not expired. */

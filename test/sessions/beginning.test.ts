@@ -21,7 +21,14 @@ import { onEachStore, versionsOf } from "../support/stores.ts";
 /** Rows of sessions that were last refreshed one second after the other, the first one longest ago. */
 async function fill({ db }: Store, userId: string, count: number, refreshedAt: (index: number) => number, end: number) {
 	const ids = Array.from({ length: count }, () => randomId());
-	const times = { created_at: 1, authenticated_at: 1, absolute_expires_at: end, access_until: end, expires_at: end };
+	const times = {
+		created_at: 1,
+		authenticated_at: 1,
+		absolute_expires_at: end,
+		access_until: end,
+		expires_at: end,
+		purge_at: end,
+	};
 	const rows = ids.map((id, index) => ({
 		...{ id, user_id: userId, generation: 0, user_agent: null, address: "", ...times },
 		refreshed_at: refreshedAt(index),

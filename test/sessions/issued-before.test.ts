@@ -157,7 +157,7 @@ onEachStore((kind) => {
 		const row = (id: string, created_at: number) => ({
 			...{ id, user_id: ada, generation: 0, user_agent: null, address: "::1", created_at },
 			...{ authenticated_at: now - 900, refreshed_at: now - 900, expires_at: now + 900 },
-			...{ absolute_expires_at: now + 900, access_until: now },
+			...{ absolute_expires_at: now + 900, access_until: now, purge_at: now + 900 },
 		});
 		const rows = Array.from({ length: 1101 }, (_, index) => row(`old-${index}`, now - 900));
 		for (let start = 0; start < rows.length; start += 400)

@@ -43,19 +43,16 @@ const buildTapOnce = async (): Promise<void> => {
 };
 
 /** Tap ends its raw output with `# { total: 4, pass: 3, fail: 1 }`. */
-const readCounts = (file: string): { passed: number; failed: number } => {
-	const summary =
-		readFileSync(file, "utf8")
-			.match(/^# \{ total: .*\}$/gm)
-			?.at(-1) ?? "";
+const countsIn = (output: string): { passed: number; failed: number } => {
+	const summary = output.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? "";
 	const count = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
 	return { passed: count("pass"), failed: count("fail") };
 };
 
-/** The lines that say what failed, with their diagnostics: a report on the way to a log may lose them, the raw output has them. */
-const readFailures = (file: string): string =>
-	readFileSync(file, "utf8")
-		.match(/^( *)not ok (?!.*# (?:SKIP|TODO)).*(?:\n\1 {2}---\n[\s\S]*?\n\1 {2}\.\.\.$)?/gm)
+/** What failed, with its diagnostics. */
+const failuresIn = (output: string): string =>
+	output
+		.match(/^ *Bail out!.*|^( *)not ok (?!.*# (?:SKIP|TODO)).*(?:\n\1 {2}---\n[\s\S]*?\n\1 {2}\.\.\.$)?/gm)
 		?.join("\n") ?? "";
 
 const main = async (): Promise<number> => {
@@ -73,8 +70,10 @@ const main = async (): Promise<number> => {
 			// Every test file is a process of its own: what one of them has compiled, the next ones need not.
 			NODE_COMPILE_CACHE: join(folder, "compiled"),
 		});
-		const { passed, failed } = readCounts(output);
-		if (code !== 0) console.log(`\n${readFailures(output)}`);
+		const raw = readFileSync(output, "utf8");
+		const { passed, failed } = countsIn(raw);
+		// The report of the failures can be lost on its way to a log.
+		if (code !== 0 && reporter === "min") console.log(`\n${failuresIn(raw)}`);
 		// The report leaves a terminal code at the end of its last line: start a new one.
 		console.log(`\n${passed} passed, ${code === 0 ? failed : Math.max(failed, 1)} failed`);
 		return code;

@@ -6,6 +6,7 @@ import { Migrator } from "kysely/migration";
 import t from "tap";
 import { createMigrations } from "../../../src/store/migrations.ts";
 import { openStore } from "../../../src/store/store.ts";
+import { openUsers } from "../../support/app.ts";
 import { onEachStore } from "../../support/stores.ts";
 
 const run = promisify(execFile);
@@ -89,6 +90,35 @@ onEachStore((kind, open) => {
 			t.match(b, { state: "retiring", signs_at: 4 });
 			const left = (b?.ends_at ?? 0) - Date.now() / 1000;
 			t.ok(left > 86_300 && left <= 86_401, `${left} seconds are left`);
+		},
+	);
+
+	t.test(
+		`${kind}: sessions from before the purge had a time of its own stay, but for those that are over`,
+		async (t) => {
+			const location = await open(t);
+			const store = await openStore({ ...location, clock });
+			t.teardown(() => store.close());
+			const before = Object.fromEntries(Object.entries(createMigrations(kind)).slice(0, 8));
+			const migrator = new Migrator({ db: store.db, provider: { getMigrations: async () => before } });
+			t.notOk((await migrator.migrateToLatest()).error);
+			const { users, sessions } = openUsers(store, clock);
+			const id = await users.add("ada", { hash: "x", scheme: "bcrypt" }, []);
+			const now = await store.now();
+			for (const [name, end] of [
+				["live", now + 86_400],
+				["over", now - 10],
+			])
+				await sql`insert into sessions (id, user_id, generation, address, created_at, authenticated_at, refreshed_at, expires_at,
+				absolute_expires_at, access_until) values (${name}, ${id}, 0, '::1', 0, 0, 0, ${end}, ${end}, 0)`.execute(
+					store.db,
+				);
+			t.same(await store.migrate(), names.slice(8));
+			t.equal(await sessions.purge(), 2);
+			t.equal(await sessions.purge(), 0);
+			t.same(await store.db.selectFrom("sessions").select(["id", "purge_at"]).execute(), [
+				{ id: "live", purge_at: now + 86_400 },
+			]);
 		},
 	);
 
