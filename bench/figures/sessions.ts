@@ -17,19 +17,26 @@ const titles: Record<StoreKind, string> = { sqlite: "SQLite", postgres: "Postgre
 
 /** Refreshes of one round, each of another session. */
 const inRound = 1000;
+const uncounted = 5;
 const fewSessions = 1000;
 const manySessions = 1_000_000;
 const revoked = 100_000;
 
+/** How many sessions a store has, and how many of them are refreshed in turn. */
+interface Sessions {
+	count: number;
+	pooled: number;
+}
+
 /** Runs a measurement with a PostgreSQL beside it, in which each server has a database of its own. */
 async function withStores<Result>(
 	kinds: readonly StoreKind[],
-	measure: (open: (kind: StoreKind) => Promise<Server>) => Promise<Result>,
+	measure: (open: (kind: StoreKind, sessions?: Sessions) => Promise<Server>) => Promise<Result>,
 ): Promise<Result> {
 	const postgres = kinds.includes("postgres") ? await startPostgres() : undefined;
 	const servers: Server[] = [];
 	try {
-		return await measure(async (kind) => {
+		return await measure(async (kind, sessions) => {
 			const environment = {
 				...gatehouseEnvironment(temporaryFolder()),
 				LOG_LEVEL: "fatal",
@@ -39,8 +46,18 @@ async function withStores<Result>(
 					? { DATABASE_URL: await newDatabase(postgres.url), SECRET: randomBytes(32).toString("base64url") }
 					: {}),
 			};
-			const server = await startServer("sessions.ts", { environment });
-			servers.push(server);
+			const start = async () => {
+				const server = await startServer("sessions.ts", { environment });
+				servers.push(server);
+				return server;
+			};
+			if (!sessions) return start();
+			// By another process: whoever has filled the store has another heap than whoever has not.
+			const filler = await start();
+			const pools = await filler.ask<object>("addSessions", { ...sessions });
+			await filler.stop();
+			const server = await start();
+			await server.ask("usePools", { pools });
 			return server;
 		});
 	} finally {
@@ -92,8 +109,7 @@ const refresh: Figure = {
 			const anyTokens = Array.from({ length: inRound }, () => "a".repeat(71));
 			const rows: Row[] = [];
 			for (const kind of stores) {
-				const server = await open(kind);
-				await server.ask("addSessions", { count: 10_000, pooled: inRound });
+				const server = await open(kind, { count: 10_000, pooled: inRound });
 				const bareUrl = await server.ask<string>("bareUrl");
 				const part = (name: string) => () => server.ask<number>("partMicroseconds", { part: name, count: inRound });
 				const sides = {
@@ -130,11 +146,12 @@ const manySessionsFigure: Figure = {
 		withStores(stores, async (open) => {
 			const rows: Row[] = [];
 			for (const kind of stores) {
-				const few = await open(kind);
-				await few.ask("addSessions", { count: fewSessions, pooled: fewSessions / 2 });
-				const many = await open(kind);
-				await many.ask("addSessions", { count: manySessions, pooled: 10 * inRound });
-				const results = await interleave(rounds, { few: refreshes(few), many: refreshes(many) }, tick);
+				const few = await open(kind, { count: fewSessions, pooled: fewSessions / 2 });
+				const many = await open(kind, { count: manySessions, pooled: 10 * inRound });
+				const sides = { few: refreshes(few), many: refreshes(many) };
+				// Both have just started, and V8 has compiled little of them.
+				await interleave(uncounted, sides, () => {});
+				const results = await interleave(rounds, sides, tick);
 				const ratios = results.map((result) => result.many / result.few);
 				const costs = (["many", "few"] as const).map((side) => microseconds(results.map((result) => result[side])));
 				const title = `a refresh on ${titles[kind]} with 1,000,000 sessions in the store, against 1,000`;

@@ -133,15 +133,18 @@ const urlOf = ({ server }: Pick<typeof bare, "server">) => `http://127.0.0.1:${(
 answerQuestions(urlOf(app), {
 	bareUrl: () => urlOf(bare),
 
-	/** Adds sessions by bulk inserts, and spreads the pools over them evenly. */
+	/** Adds sessions by bulk inserts, and answers pools that are spread over them evenly. */
 	async addSessions({ count, pooled }: { count: number; pooled: number }) {
+		const ids: Record<keyof typeof pools, string[]> = { service: [], bare: [] };
 		const now = clock.now();
 		for (let done = 0; done < count; done += inOneStatement) {
-			const ids = Array.from({ length: Math.min(inOneStatement, count - done) }, () =>
+			const added = Array.from({ length: Math.min(inOneStatement, count - done) }, () =>
 				randomBytes(16).toString("base64url"),
 			);
 			const rows =
-				store.kind === "sqlite" ? sql`json_each(${JSON.stringify(ids)})` : sql`unnest(${ids}::text[]) as ids (value)`;
+				store.kind === "sqlite"
+					? sql`json_each(${JSON.stringify(added)})`
+					: sql`unnest(${added}::text[]) as ids (value)`;
 			// They end at different times, as those of real logins do.
 			const ends =
 				store.kind === "sqlite"
@@ -150,15 +153,21 @@ answerQuestions(urlOf(app), {
 			await sql`insert into sessions
 				select value, ${userId}, 0, 'bench', '127.0.0.1', ${now}, ${now}, ${now}, ${ends}, ${now + 90 * daySeconds}, ${now}, ${ends}
 				from ${rows}`.execute(store.db);
-			for (const [index, id] of ids.entries())
+			for (const [index, id] of added.entries())
 				if ((done + index) % Math.floor(count / (2 * pooled)) === 0)
-					(pools.service.ids.length > pools.bare.ids.length ? pools.bare : pools.service).ids.push(id);
+					(ids.service.length > ids.bare.length ? ids.bare : ids.service).push(id);
 		}
-		for (const pool of Object.values(pools)) pool.generations = pool.ids.map(() => 0);
 		// What the server does in its own time, done before anything is measured.
 		await sql
 			.raw(store.kind === "sqlite" ? "pragma wal_checkpoint(truncate)" : "vacuum analyze sessions")
 			.execute(store.db);
+		return ids;
+	},
+
+	/** Takes over the pools that another process has answered, all of them never refreshed. */
+	usePools(given: { pools: Record<keyof typeof pools, string[]> }) {
+		for (const [name, ids] of Object.entries(given.pools))
+			pools[name as keyof typeof pools] = { ids, generations: ids.map(() => 0), next: 0 };
 	},
 
 	/** Refresh tokens of different sessions, each good for one refresh. */
