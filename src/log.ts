@@ -12,7 +12,7 @@ const levelNames: Record<number, string> = pino.levels.labels;
 const machineFields = new Set(["level", "time", "pid", "hostname", "msg"]);
 
 /**
- * Opens the log on standard output; `silent` writes nothing.
+ * Opens the log on standard output; `silent` writes nothing but what a child has a level of its own for.
  *
  * @param terminal a person is watching: short lines, times of this day, only warnings and what concerns them.
  * @param moreFields what every line says besides, asked for when it is written.

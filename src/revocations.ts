@@ -5,7 +5,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Transaction } from "kysely";
 import { clockMarginSeconds, longestTokenSeconds, type Principal, toleranceSeconds } from "./principal.ts";
-import { deleteOver } from "./store/purge.ts";
+import { deleteDue } from "./store/purge.ts";
 import type { Schema } from "./store/schema.ts";
 import type { Store } from "./store/store.ts";
 
@@ -174,7 +174,7 @@ export function createRevocations({ store }: { store: Store }) {
 
 		/** Deletes up to 500 rows whose tokens have all expired; answers how many. */
 		purge(): Promise<number> {
-			return deleteOver(store, { table: "revocations", key: "id", end: "ends_at" });
+			return deleteDue(store, { table: "revocations", key: "id", at: "ends_at" });
 		},
 
 		/** Forgets the ids whose tokens have all expired, in short turns. */

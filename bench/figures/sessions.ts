@@ -17,7 +17,6 @@ const titles: Record<StoreKind, string> = { sqlite: "SQLite", postgres: "Postgre
 
 /** Refreshes of one round, each of another session. */
 const inRound = 1000;
-const uncounted = 5;
 const fewSessions = 1000;
 const manySessions = 1_000_000;
 const revoked = 100_000;
@@ -149,8 +148,6 @@ const manySessionsFigure: Figure = {
 				const few = await open(kind, { count: fewSessions, pooled: fewSessions / 2 });
 				const many = await open(kind, { count: manySessions, pooled: 10 * inRound });
 				const sides = { few: refreshes(few), many: refreshes(many) };
-				// Both have just started, and V8 has compiled little of them.
-				await interleave(uncounted, sides, () => {});
 				const results = await interleave(rounds, sides, tick);
 				const ratios = results.map((result) => result.many / result.few);
 				const costs = (["many", "few"] as const).map((side) => microseconds(results.map((result) => result[side])));

@@ -1,7 +1,7 @@
 /** The table `security_events`: written many rows at a time, read in the order of time, deleted when they are too old. */
 import { type Kysely, sql } from "kysely";
 import { daySeconds } from "../clock.ts";
-import { deleteOver } from "../store/purge.ts";
+import { deleteDue } from "../store/purge.ts";
 import type { Schema, SecurityEventsTable } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
 
@@ -49,7 +49,7 @@ export function createStoredEvents({ store }: { store: Store }) {
 
 		/** Deletes up to 500 rows older than so many days; answers how many. */
 		purge(days: number): Promise<number> {
-			return deleteOver(store, { table: "security_events", key: "id", end: "at", ageSeconds: days * daySeconds });
+			return deleteDue(store, { table: "security_events", key: "id", at: "at", ageSeconds: days * daySeconds });
 		},
 	};
 }

@@ -1,11 +1,11 @@
 /** What ends sessions: their owner, an administrator, too many of them, and time. Whatever ends one revokes its tokens. */
-import type { Expression, ExpressionBuilder, SqlBool, Transaction } from "kysely";
+import { type Expression, type ExpressionBuilder, type SqlBool, sql, type Transaction } from "kysely";
 import { LRUCache } from "lru-cache";
 import { errors } from "../errors.ts";
 import { type Principal, toleranceSeconds } from "../principal.ts";
 import { isId } from "../random.ts";
 import type { Revocations } from "../revocations.ts";
-import { purgeStep, selectOver } from "../store/purge.ts";
+import { purgeStep, selectDue } from "../store/purge.ts";
 import type { Schema } from "../store/schema.ts";
 import type { Slot, Store } from "../store/store.ts";
 
@@ -16,12 +16,7 @@ import type { Slot, Store } from "../store/store.ts";
 export const mostSessions = 1000;
 /** Access tokens of one session that may be revoked one by one. */
 const mostRevokedTokens = 100;
-/** Rows that one statement deletes where nobody asked for it: few enough that nobody waits for it. */
-const step = 500;
-/**
- * A session that goes on is looked at again after a week: a shorter REFRESH_IDLE_DAYS, or a clock that was ahead, can have
- * moved its end to an earlier time.
- */
+/** A session that goes on is looked at again within a week: a shorter REFRESH_IDLE_DAYS can move its end to an earlier time. */
 export const unseenSeconds = 7 * 86_400;
 
 type Chosen = (row: ExpressionBuilder<Schema, "sessions">) => Expression<SqlBool>;
@@ -44,7 +39,7 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 			.where("expires_at", ">", store.nowExpression())
 			.orderBy("refreshed_at", "desc")
 			.orderBy("id")
-			.limit(step)
+			.limit(purgeStep)
 			.offset(mostSessions - 1),
 	);
 
@@ -174,7 +169,7 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 					.where("created_at", "<", at)
 					.where("id", ">", after)
 					.orderBy("id")
-					.limit(step)
+					.limit(purgeStep)
 					.execute();
 				const ids = old.map(({ id }) => id);
 				const last = ids.at(-1);
@@ -203,26 +198,23 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 		 * tokens ended before they did. Answers how many that were.
 		 */
 		async purge(): Promise<number> {
-			const over = { table: "sessions", key: "id", end: "purge_at" } as const;
+			const due = { table: "sessions", key: "id", at: "purge_at" } as const;
 			const now = store.nowExpression();
+			// Not all of those that were looked at together come back together.
+			const next = sql<number>`${now} + ${sql.lit(unseenSeconds)} - created_at % ${sql.lit(unseenSeconds / 2)}`;
 			const { numUpdatedRows } = await store.db
 				.updateTable("sessions")
 				.set((row) => ({
-					purge_at: row
-						.case()
-						.when("expires_at", "<", row(now, "+", unseenSeconds))
-						.then(row.ref("expires_at"))
-						.else(row(now, "+", unseenSeconds))
-						.end(),
+					purge_at: row.case().when("expires_at", "<", next).then(row.ref("expires_at")).else(next).end(),
 				}))
-				.where("id", "in", selectOver(store, over))
+				.where("id", "in", selectDue(store, due))
 				.where("expires_at", ">", now)
 				.executeTakeFirst();
 			const putOff = Number(numUpdatedRows);
-			if (putOff === purgeStep) return putOff;
+			if (putOff >= purgeStep) return putOff;
 			const { numDeletedRows } = await store.db
 				.deleteFrom("sessions")
-				.where("id", "in", selectOver(store, over, purgeStep - putOff))
+				.where("id", "in", selectDue(store, due, purgeStep - putOff))
 				.where("expires_at", "<=", now)
 				.executeTakeFirst();
 			return putOff + Number(numDeletedRows);

@@ -4,7 +4,7 @@
  * tries are remembered. A row whose tries are all forgotten says nothing, and goes.
  */
 import { type RawBuilder, sql } from "kysely";
-import { deleteOver } from "../store/purge.ts";
+import { deleteDue } from "../store/purge.ts";
 import type { LoginTriesTable } from "../store/schema.ts";
 import type { Store } from "../store/store.ts";
 
@@ -127,7 +127,7 @@ export function createTries({ store }: { store: Store }) {
 
 		/** Deletes up to 500 rows that say nothing any more; answers how many. */
 		purge(): Promise<number> {
-			return deleteOver(store, { table: "login_tries", key: "bucket", end: "forgotten_at" });
+			return deleteDue(store, { table: "login_tries", key: "bucket", at: "forgotten_at" });
 		},
 	};
 }

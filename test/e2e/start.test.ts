@@ -26,7 +26,12 @@ t.test("a start with LOGIN_LIMITS=off says so, also where little is logged", asy
 		const settings = { DATA_DIR: temporaryFolder(t), LOGIN_LIMITS: "off", LOG_LEVEL };
 		const running = launchServer(t, settings);
 		await running.until(/LOGIN_LIMITS=off/);
-		t.match(running.logged(), [{ level: 40, msg: /^LOGIN_LIMITS=off: anybody may guess passwords without end/ }]);
+		running.signal("SIGINT");
+		const { code } = await running.ended;
+		t.equal(code, 0);
+		const [line, ...others] = running.logged();
+		t.match(line, { level: 40, msg: /^LOGIN_LIMITS=off: anybody may guess passwords without end/ });
+		t.same(others, [], "and nothing else");
 	}
 });
 
