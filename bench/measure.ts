@@ -67,6 +67,19 @@ export async function repeat<Result>(rounds: number, once: () => Promise<Result>
 	return results;
 }
 
+/** Two starts of one program differ by several hundredths: the rounds are spread over so many. */
+const starts = 5;
+
+/** Measures in several starts, one after the other; the rounds of all of them count alike. */
+export async function overStarts<Result>(
+	rounds: number,
+	one: (rounds: number) => Promise<Result[]>,
+): Promise<Result[]> {
+	const results: Result[] = [];
+	for (let start = 0; start < starts; start++) results.push(...(await one(Math.ceil(rounds / starts))));
+	return results;
+}
+
 /**
  * Measures all sides once a round, in an order that turns around each time, so that a drift of the machine hits all of
  * them alike: for sides that cannot take turns of 50 ms (`takeTurns` in load.ts).

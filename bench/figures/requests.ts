@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { takeTurns } from "../load.ts";
-import { type Figure, type Row, ratioRow, repeat, summarize } from "../measure.ts";
+import { type Figure, overStarts, type Row, ratioRow, repeat, summarize } from "../measure.ts";
 import { gatehouseEnvironment, startServer, temporaryFolder } from "../processes.ts";
 
 /** More than any server can verify in a round. */
@@ -21,16 +21,6 @@ async function house(count: number) {
 }
 
 const microseconds = (values: readonly number[]) => `${summarize(values).median.toFixed(1)} µs`;
-
-/** Two starts of one program differ by several hundredths: the rounds are spread over so many. */
-const starts = 5;
-
-/** Measures in several starts, one after the other; the rounds of all of them count alike. */
-async function overStarts<Result>(rounds: number, one: (rounds: number) => Promise<Result[]>): Promise<Result[]> {
-	const results: Result[] = [];
-	for (let start = 0; start < starts; start++) results.push(...(await one(Math.ceil(rounds / starts))));
-	return results;
-}
 
 const oneToken: Figure = {
 	name: "protected",

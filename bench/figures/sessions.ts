@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import pg from "pg";
 import { startPostgres } from "../../test/support/postgres.ts";
 import { microsecondsPerRequest } from "../load.ts";
-import { type Figure, interleave, type Row, ratioRow, shown, summarize } from "../measure.ts";
+import { type Figure, interleave, overStarts, type Row, ratioRow, shown, summarize } from "../measure.ts";
 import { gatehouseEnvironment, loadCpu, pinned, type Server, startServer, temporaryFolder } from "../processes.ts";
 
 const run = promisify(execFile);
@@ -27,10 +27,13 @@ interface Sessions {
 	pooled: number;
 }
 
-/** Runs a measurement with a PostgreSQL beside it, in which each server has a database of its own. */
+/** Starts a server over a store that stays; each further start goes on where the last one left its sessions. */
+type Start = () => Promise<Server>;
+
+/** Runs a measurement with a PostgreSQL beside it, in which each store has a database of its own. */
 async function withStores<Result>(
 	kinds: readonly StoreKind[],
-	measure: (open: (kind: StoreKind, sessions?: Sessions) => Promise<Server>) => Promise<Result>,
+	measure: (open: (kind: StoreKind, sessions?: Sessions) => Promise<Start>) => Promise<Result>,
 ): Promise<Result> {
 	const postgres = kinds.includes("postgres") ? await startPostgres() : undefined;
 	const servers: Server[] = [];
@@ -50,14 +53,16 @@ async function withStores<Result>(
 				servers.push(server);
 				return server;
 			};
-			if (!sessions) return start();
+			if (!sessions) return start;
 			// By another process: whoever has filled the store has another heap than whoever has not.
 			const filler = await start();
 			const pools = await filler.ask<object>("addSessions", { ...sessions });
 			await filler.stop();
-			const server = await start();
-			await server.ask("usePools", { pools });
-			return server;
+			return async () => {
+				const server = await start();
+				await server.ask("usePools", { pools });
+				return server;
+			};
 		});
 	} finally {
 		for (const server of servers) await server.stop();
@@ -108,7 +113,7 @@ const refresh: Figure = {
 			const anyTokens = Array.from({ length: inRound }, () => "a".repeat(71));
 			const rows: Row[] = [];
 			for (const kind of stores) {
-				const server = await open(kind, { count: 10_000, pooled: inRound });
+				const server = await (await open(kind, { count: 10_000, pooled: inRound }))();
 				const bareUrl = await server.ask<string>("bareUrl");
 				const part = (name: string) => () => server.ask<number>("partMicroseconds", { part: name, count: inRound });
 				const sides = {
@@ -140,21 +145,24 @@ const refresh: Figure = {
 
 const manySessionsFigure: Figure = {
 	name: "many-sessions",
-	rounds: 21,
+	rounds: 35,
 	run: (rounds, tick) =>
 		withStores(stores, async (open) => {
 			const rows: Row[] = [];
 			for (const kind of stores) {
-				const few = await open(kind, { count: fewSessions, pooled: fewSessions / 2 });
-				const many = await open(kind, { count: manySessions, pooled: 10 * inRound });
-				const sides = { few: refreshes(few), many: refreshes(many) };
-				const results = await interleave(rounds, sides, tick);
+				const startFew = await open(kind, { count: fewSessions, pooled: fewSessions / 2 });
+				const startMany = await open(kind, { count: manySessions, pooled: 10 * inRound });
+				const results = await overStarts(rounds, async (share) => {
+					const [few, many] = [await startFew(), await startMany()];
+					const measured = await interleave(share, { few: refreshes(few), many: refreshes(many) }, tick);
+					await few.stop();
+					await many.stop();
+					return measured;
+				});
 				const ratios = results.map((result) => result.many / result.few);
 				const costs = (["many", "few"] as const).map((side) => microseconds(results.map((result) => result[side])));
 				const title = `a refresh on ${titles[kind]} with 1,000,000 sessions in the store, against 1,000`;
 				rows.push(ratioRow(title, ratios, 1.1, costs.join(" against "), results));
-				await few.stop();
-				await many.stop();
 			}
 			return rows;
 		}),
@@ -165,7 +173,7 @@ const revocations: Figure = {
 	rounds: 21,
 	run: (rounds, tick) =>
 		withStores(["sqlite"], async (open) => {
-			const server = await open("sqlite");
+			const server = await (await open("sqlite"))();
 			const file = join(temporaryFolder(), "token.txt");
 			writeFileSync(file, await server.ask<string>("accessToken"));
 			const load = () => microsecondsPerRequest(server, { path: "/protected", tokens: { file } });

@@ -164,10 +164,15 @@ answerQuestions(urlOf(app), {
 		return ids;
 	},
 
-	/** Takes over the pools that another process has answered, all of them never refreshed. */
-	usePools(given: { pools: Record<keyof typeof pools, string[]> }) {
-		for (const [name, ids] of Object.entries(given.pools))
-			pools[name as keyof typeof pools] = { ids, generations: ids.map(() => 0), next: 0 };
+	/** Takes over the pools that another process has answered, at the place where the last process left them. */
+	async usePools(given: { pools: Record<keyof typeof pools, string[]> }) {
+		for (const [name, ids] of Object.entries(given.pools)) {
+			const rows = await store.db.selectFrom("sessions").select(["id", "generation"]).where("id", "in", ids).execute();
+			const generationOf = new Map(rows.map(({ id, generation }) => [id, generation]));
+			const generations = ids.map((id) => generationOf.get(id) ?? 0);
+			const taken = generations.reduce((sum, generation) => sum + generation, 0);
+			pools[name as keyof typeof pools] = { ids, generations, next: taken };
+		}
 	},
 
 	/** Refresh tokens of different sessions, each good for one refresh. */
