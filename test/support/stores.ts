@@ -15,18 +15,23 @@ export interface StoreLocation {
 	dataDir: string;
 }
 
-/** Makes a fresh, empty store and removes it when the test ends. */
-export type OpenStoreLocation = (t: Test) => Promise<StoreLocation>;
+/** Whether a PostgreSQL database comes without the tables, which the runner has made for the others (`run.ts`). */
+interface Bare {
+	bare?: boolean;
+}
+
+/** Makes a fresh store without data, and removes it when the test ends. */
+export type OpenStoreLocation = (t: Test, options?: Bare) => Promise<StoreLocation>;
 
 /** Calls `body` once for each kind of store, to register the same tests on both. */
 export function onEachStore(body: (kind: StoreKind, open: OpenStoreLocation) => void): void {
-	for (const kind of ["sqlite", "postgres"] as const) body(kind, (t) => openStoreLocation(t, kind));
+	for (const kind of ["sqlite", "postgres"] as const) body(kind, (t, options) => openStoreLocation(t, kind, options));
 }
 
-/** Makes a fresh, empty store of one kind. */
-export async function openStoreLocation(t: Test, kind: StoreKind): Promise<StoreLocation> {
+/** Makes a fresh store of one kind, without data. */
+export async function openStoreLocation(t: Test, kind: StoreKind, { bare = false }: Bare = {}): Promise<StoreLocation> {
 	return {
-		databaseUrl: kind === "postgres" ? await temporaryDatabase(t) : undefined,
+		databaseUrl: kind === "postgres" ? await temporaryDatabase(t, bare ? "template0" : "template1") : undefined,
 		dataDir: temporaryFolder(t),
 	};
 }
@@ -44,12 +49,12 @@ export function temporaryFolder(t: Pick<Test, "teardown">): string {
 	return folder;
 }
 
-async function temporaryDatabase(t: Test): Promise<string> {
+async function temporaryDatabase(t: Test, template: string): Promise<string> {
 	const server = process.env.TEST_DATABASE_URL;
 	if (!server)
 		throw new Error("TEST_DATABASE_URL is not set: run the tests with `npm test`, which starts a PostgreSQL for them");
 	const name = `gatehouse_test_${randomBytes(8).toString("hex")}`;
-	await onServer(server, `create database ${name}`);
+	await onServer(server, `create database ${name} template ${template}`);
 	t.teardown(() => onServer(server, `drop database ${name} with (force)`));
 	const url = new URL(server);
 	url.pathname = name;

@@ -16,7 +16,7 @@ onEachStore((kind, open) => {
 	const names = Object.keys(createMigrations(kind));
 
 	t.test(`${kind}: migrations apply once and then rest`, async (t) => {
-		const store = await openStore({ ...(await open(t)), clock });
+		const store = await openStore({ ...(await open(t, { bare: true })), clock });
 		t.teardown(() => store.close());
 		t.same(await store.migrate(), names);
 		t.same(await store.migrate(), []);
@@ -24,7 +24,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: a new store has its roles and no user`, async (t) => {
-		const { db, migrate, close } = await openStore({ ...(await open(t)), clock });
+		const { db, migrate, close } = await openStore({ ...(await open(t, { bare: true })), clock });
 		t.teardown(close);
 		await migrate();
 		const roles = await db
@@ -42,7 +42,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: five processes that start together migrate once`, async (t) => {
-		const location = await open(t);
+		const location = await open(t, { bare: true });
 		const script = `
 				const { openStore } = await import(${JSON.stringify(import.meta.resolve("../../../src/store/store.ts"))});
 				const store = await openStore({ ...JSON.parse(process.argv[1]), clock: { now: () => 1 } });
@@ -63,7 +63,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: twenty handles of one process that migrate together migrate once`, async (t) => {
-		const location = await open(t);
+		const location = await open(t, { bare: true });
 		const applied = await Promise.all(
 			Array.from({ length: 20 }, async () => {
 				const store = await openStore({ ...location, clock });
@@ -77,7 +77,7 @@ onEachStore((kind, open) => {
 	t.test(
 		`${kind}: a ring from before rotation goes on: its key signs, and retiring keys end within a day`,
 		async (t) => {
-			const store = await openStore({ ...(await open(t)), clock });
+			const store = await openStore({ ...(await open(t, { bare: true })), clock });
 			t.teardown(() => store.close());
 			const before = Object.fromEntries(Object.entries(createMigrations(kind)).slice(0, 2));
 			const migrator = new Migrator({ db: store.db, provider: { getMigrations: async () => before } });
@@ -96,7 +96,7 @@ onEachStore((kind, open) => {
 	t.test(
 		`${kind}: sessions from before the purge had a time of its own stay, but for those that are over`,
 		async (t) => {
-			const location = await open(t);
+			const location = await open(t, { bare: true });
 			const store = await openStore({ ...location, clock });
 			t.teardown(() => store.close());
 			const before = Object.fromEntries(Object.entries(createMigrations(kind)).slice(0, 8));
@@ -123,7 +123,7 @@ onEachStore((kind, open) => {
 	);
 
 	t.test(`${kind}: fault 26: a store that is newer than the program serves, and nothing of it is undone`, async (t) => {
-		const store = await openStore({ ...(await open(t)), clock });
+		const store = await openStore({ ...(await open(t, { bare: true })), clock });
 		t.teardown(() => store.close());
 		await store.migrate();
 		await sql`insert into kysely_migration (name, timestamp) values ('9999-later', '2999-01-01T00:00:00.000Z')`.execute(
@@ -139,7 +139,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: a store that is older is named as such, with the command, and is left alone`, async (t) => {
-		const store = await openStore({ ...(await open(t)), clock });
+		const store = await openStore({ ...(await open(t, { bare: true })), clock });
 		t.teardown(() => store.close());
 		const refusal = { code: "STORE_OUTDATED", message: /MIGRATE=off: 0001-accounts-and-keys.*npm run cli -- migrate/ };
 		await t.rejects(store.requireMigrated(), refusal);
@@ -149,7 +149,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test(`${kind}: fault 27: a migration that fails leaves nothing, not even the lists of migrations`, async (t) => {
-		const store = await openStore({ ...(await open(t)), clock });
+		const store = await openStore({ ...(await open(t, { bare: true })), clock });
 		t.teardown(() => store.close());
 		// In the way of the second migration: the first one is undone too.
 		await sql`create table sessions (id text)`.execute(store.db);

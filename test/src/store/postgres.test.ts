@@ -286,7 +286,7 @@ onEachStore((kind, open) => {
 	});
 
 	t.test("a migration that waits for a table keeps those who read it waiting for a moment only", async (t) => {
-		const location = await open(t);
+		const location = await open(t, { bare: true });
 		const store = await openStore({ ...location, clock });
 		t.teardown(() => store.close());
 		const old = Object.fromEntries(Object.entries(createMigrations("postgres")).slice(0, 3));

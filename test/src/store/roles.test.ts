@@ -11,7 +11,7 @@ const clock = { now: () => 1 };
 
 /** A database with two roles: one owns a schema and nothing else, the other may only read and write there. */
 async function splitRoles(t: Test) {
-	const location = await openStoreLocation(t, "postgres");
+	const location = await openStoreLocation(t, "postgres", { bare: true });
 	const admin = new pg.Client({ connectionString: location.databaseUrl });
 	await admin.connect();
 	const owner = `owner_${randomBytes(6).toString("hex")}`;
