@@ -41,7 +41,8 @@ t.test(
 				.flatMap(({ outcomes }) => [...outcomes])
 				.reduce((sum, [what, n]) => sum + (/ (20\d|401|403)$/.test(what) ? 0 : n), 0);
 
-		const kills = rounds(100);
+		// A hundred of a replica, and as many of PostgreSQL in between.
+		const kills = rounds(200);
 		let checked = 0;
 		for (let kill = 1; kill <= kills; kill++) {
 			const before = broken();

@@ -1,4 +1,5 @@
 /** Migrations with real processes: started together, killed in the middle, and beside the version before. */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Migrator } from "kysely/migration";
 import t, { type Test } from "tap";
@@ -10,7 +11,7 @@ import { progress, rounds } from "../support/rounds.ts";
 import { until } from "../support/until.ts";
 import { type Database, startDatabase } from "./support/database.ts";
 import { createClient } from "./support/load.ts";
-import { needsHistory, unpackOldVersion } from "./support/old-version.ts";
+import { needsHistory, unpackVersion, versions } from "./support/old-version.ts";
 import { addUsers, command, commonSettings, startReplicas } from "./support/replicas.ts";
 import { connectTo, queryAt } from "./support/sql.ts";
 
@@ -103,10 +104,10 @@ t.test("fault 27: killed while it waits for a table, it has changed none, and ho
 
 t.test(
 	"Z17, fault 26: the version before and this one serve one database, each the other's sessions",
-	needsHistory(),
+	needsHistory(versions.early),
 	async (t) => {
 		const database = await startDatabase(t);
-		const program = unpackOldVersion(t);
+		const program = [join(unpackVersion(t, versions.early), "src/main.ts")];
 		const settings = { ...commonSettings(database.url), PORT: String(await freePort()) };
 		const old = await startServer(t, settings, program);
 		t.same(await applied(database.url), all.slice(0, 3), "it is the version before");

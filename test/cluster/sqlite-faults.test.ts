@@ -1,7 +1,7 @@
 /** SQLite on a machine that fails it: a full disk, a lock that is not given back, writes that do not arrive, a long reader. */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -73,6 +73,45 @@ t.test(
 		}
 		t.match(await refresh(server, pair), { status: 200 }, "what was refused has cost nothing");
 		t.notMatch(server.stdout(), /"level":60/);
+	},
+);
+
+t.test(
+	"fault 14: on a file system that turns read-only writes are 503 and the rest goes on; repaired, it has lost nothing",
+	{ ...needsRoot(), ...needs("mkfs.ext4", "e2fsck") },
+	async (t) => {
+		const folder = temporaryFolder(t);
+		const [image, mounted] = [join(folder, "disk"), join(folder, "mounted")];
+		mkdirSync(mounted);
+		writeFileSync(image, "");
+		truncateSync(image, 64 * 1024 * 1024);
+		execFileSync("mkfs.ext4", ["-q", image]);
+		// `remount,ro` itself is refused while a file is open for writing: this is what ext4 does when its disk fails.
+		const serve = () =>
+			startUnder(t, ["unshare", "-m", "sh", "-c", 'mount -o loop "$0" "$1" && shift && exec "$@"', image, mounted], {
+				DATA_DIR: join(mounted, "data"),
+			});
+		const server = await serve();
+		const pair = await server.pairFor("root");
+		execFileSync("nsenter", ["-t", String(server.nodePid), "-m", "mount", "-o", "remount,abort", mounted]);
+		for (let round = 0; round < 3; round++) {
+			t.match(await statusOf(server.login("root")), { status: 503, code: "STORE_UNAVAILABLE" });
+			t.match(await refresh(server, pair), { status: 503, code: "STORE_UNAVAILABLE" });
+			for (const path of reads) t.equal((await server.get(path, pair.access_token)).status, 200, `${path} goes on`);
+		}
+		t.match(server.stdout(), /readonly|read-only|disk I\/O error/i, "the log says why");
+		t.notMatch(server.stdout(), /"level":60/);
+		server.signal("SIGTERM");
+		await server.ended;
+
+		const { status } = spawnSync("e2fsck", ["-p", image]);
+		t.ok(status === 0 || status === 1, `e2fsck ends with ${status}`);
+		const again = await serve();
+		t.match(await refresh(again, pair), { status: 200 }, "what was refused has cost nothing");
+		await again.pairFor("root");
+		t.equal(integrity(join(mounted, "data/gatehouse.db"), again.nodePid), "ok");
+		again.signal("SIGTERM");
+		await again.ended;
 	},
 );
 

@@ -5,6 +5,7 @@ import pg from "pg";
 import t, { type Test } from "tap";
 import { form, goodPassword, type TestApp, testApp } from "../support/app.ts";
 import { onEachStore, openStoreLocation, type StoreLocation, versionsOf } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 /** Makes the database refuse everybody, and answers what lets them in again. */
 async function takeAway(databaseUrl: string): Promise<() => Promise<void>> {
@@ -16,7 +17,22 @@ async function takeAway(databaseUrl: string): Promise<() => Promise<void>> {
 	return async () => {
 		await client.query(`alter database ${name} allow_connections true`);
 		await client.end();
+		// PgBouncer, where it is between, asks a server that was away again after a second only.
+		await until("it answers again", () => answers(databaseUrl), { seconds: 5 });
 	};
+}
+
+async function answers(databaseUrl: string): Promise<boolean> {
+	const client = new pg.Client({ connectionString: databaseUrl });
+	try {
+		await client.connect();
+		await client.query("select 1");
+		return true;
+	} catch {
+		return false;
+	} finally {
+		await client.end();
+	}
 }
 
 /** Holds SQLite's write lock as another process would. */

@@ -9,9 +9,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { build } from "../../deploy/build.ts";
-import { systemClock } from "../../src/clock.ts";
-import { openStore } from "../../src/store/store.ts";
 import { startPostgres } from "./postgres.ts";
+import { countsIn, failuresIn } from "./tap-output.ts";
+import { makeTables } from "./template.ts";
 
 const project = resolve(import.meta.dirname, "../..");
 const folder = mkdtempSync(join(tmpdir(), "gatehouse-test-"));
@@ -43,31 +43,6 @@ const buildTapOnce = async (): Promise<void> => {
 	if (!readFileSync(built, "utf8").includes("@tapjs/typescript")) return;
 	if ((await tap(["build"])) !== 0) throw new Error("tap build failed");
 };
-
-/** Makes the tables in the database that PostgreSQL copies for every new one: each test would spend more on them than on itself. */
-const makeTables = async (server: string): Promise<void> => {
-	const url = new URL(server);
-	url.pathname = "template1";
-	const store = await openStore({ databaseUrl: url.href, dataDir: folder, clock: systemClock });
-	try {
-		await store.migrate();
-	} finally {
-		await store.close();
-	}
-};
-
-/** Tap ends its raw output with `# { total: 4, pass: 3, fail: 1 }`. */
-const countsIn = (output: string): { passed: number; failed: number } => {
-	const summary = output.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? "";
-	const count = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
-	return { passed: count("pass"), failed: count("fail") };
-};
-
-/** What failed, with its diagnostics. */
-const failuresIn = (output: string): string =>
-	output
-		.match(/^ *Bail out!.*|^( *)not ok (?!.*# (?:SKIP|TODO)).*(?:\n\1 {2}---\n[\s\S]*?\n\1 {2}\.\.\.$)?/gm)
-		?.join("\n") ?? "";
 
 const main = async (): Promise<number> => {
 	await buildTapOnce();

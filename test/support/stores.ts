@@ -15,7 +15,7 @@ export interface StoreLocation {
 	dataDir: string;
 }
 
-/** Whether a PostgreSQL database comes without the tables, which the runner has made for the others (`run.ts`). */
+/** Whether a PostgreSQL database comes without the tables, which the others have from `template1` (`template.ts`). */
 interface Bare {
 	bare?: boolean;
 }

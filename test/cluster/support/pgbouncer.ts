@@ -36,6 +36,7 @@ unix_socket_dir =
 auth_type = plain
 auth_file = ${users}
 pool_mode = ${mode}
+server_login_retry = 1
 default_pool_size = ${size}
 max_client_conn = 200
 ${ignored === "" ? "" : `ignore_startup_parameters = ${ignored}`}

@@ -21,14 +21,17 @@ onEachStore((kind) => {
 
 		await pass(1);
 		const next = await house.services.rotation.revoke(kidOf(remembered));
-		const began = performance.now();
+		const tookMs = await Promise.all(
+			replicas.map((one) => {
+				const isRefused = async () => (await one.get("/protected", remembered)).statusCode !== 200;
+				return until("the remembered one is refused", isRefused, { seconds: 5, everyMs: 10 });
+			}),
+		);
+		t.ok(Math.max(...tookMs) < 1000, `${tookMs.map(Math.round).join(", ")} ms`);
 		for (const one of replicas) {
-			const isRefused = async () => (await one.get("/protected", remembered)).statusCode !== 200;
-			await until("the remembered one is refused", isRefused, { seconds: 5, everyMs: 10 });
 			await expectRefused(t, one, remembered, "the remembered one", /its kid is not in the ring/);
 			await expectRefused(t, one, unseen, "one that was never seen", /its kid is not in the ring/);
 		}
-		t.ok(performance.now() - began < 2000, `${Math.round(performance.now() - began)} ms for all three`);
 		t.same(await states(), ["gone ES256", "active ES256"], "a new key signs at once");
 		for (const one of replicas) {
 			t.equal(one.services.keys.signing().kid, next?.kid);
