@@ -4,6 +4,7 @@
  * starting, and does not have to guess why nobody answers.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { requestId, standardHeaders } from "./headers.ts";
 import { containerBytes } from "./pressure.ts";
 import { findProbe, notStarted } from "./probes.ts";
@@ -34,6 +35,24 @@ export function createHttpServer(): Server {
 	server.maxHeadersCount = headerCount;
 	if (Number.isFinite(containerBytes)) server.maxConnections = Math.floor(containerBytes / connectionBytes);
 	return server;
+}
+
+/**
+ * Watches the connections of a server from now on.
+ *
+ * @returns closes those that have no request under way. Node 24 leaves those open on which nothing has come yet, such as a
+ * browser opens ahead of its need.
+ */
+export function watchConnections(server: Server): () => void {
+	const open = new Set<Socket>();
+	server.on("connection", (socket: Socket) => {
+		open.add(socket);
+		socket.once("close", () => open.delete(socket));
+	});
+	return () => {
+		server.closeIdleConnections();
+		for (const socket of open) if (socket.bytesRead === 0) socket.destroy();
+	};
 }
 
 /** Alive, but neither started nor ready; whatever else is asked for has to wait. */

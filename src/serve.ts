@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 import { type App, buildApp } from "./app.ts";
 import { initialPasswordFile } from "./bootstrap.ts";
 import { browsable, type Config } from "./config/config.ts";
-import { createHttpServer } from "./http-server.ts";
+import { createHttpServer, watchConnections } from "./http-server.ts";
 import { createLog, type Log } from "./log.ts";
 import type { Management } from "./management.ts";
 import { openServices, type Services } from "./services.ts";
@@ -27,6 +27,7 @@ const sameSignalMs = 1_000;
 interface Serving {
 	app: App;
 	server: Server;
+	closeIdle: () => void;
 	services: Services;
 	management: Management | undefined;
 }
@@ -67,7 +68,9 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 	});
 
 	const management = await openManagement(config, log);
-	const server = createHttpServer().listen(config.port, config.host);
+	const server = createHttpServer();
+	const closeIdle = watchConnections(server);
+	server.listen(config.port, config.host);
 	await once(server, "listening");
 	const services = await openServices(config, { log, tracing });
 	const app = await buildApp(services, server);
@@ -76,7 +79,7 @@ export async function serve(config: Config, terminal: boolean): Promise<void> {
 
 	const { port } = server.address() as AddressInfo;
 	const url = browsable(config.host, port);
-	serving = { app, server, services, management };
+	serving = { app, server, closeIdle, services, management };
 	// Whatever LOG_LEVEL is: nobody is to run so without knowing it.
 	if (!config.loginLimits)
 		log
@@ -131,7 +134,7 @@ function onSignal(log: Log, end: (signal: NodeJS.Signals) => Promise<void>): voi
  * Ends one server: first for the load balancer, then for the clients, then for the store. Keep-alive clients do not hold
  * it: while it drains each answer says `Connection: close`, and idle connections close with the listener.
  */
-async function close({ app, server, services, management }: Serving, patience: Patience): Promise<void> {
+async function close({ app, server, closeIdle, services, management }: Serving, patience: Patience): Promise<void> {
 	const { drainSeconds } = patience;
 	services.readiness.drain();
 	services.log.info({ drainSeconds }, "draining");
@@ -139,7 +142,7 @@ async function close({ app, server, services, management }: Serving, patience: P
 	const ended = once(server, "close");
 	server.close();
 	// A connection whose answer began before the drain was not told to close, and may be idle now.
-	const idle = setInterval(() => server.closeIdleConnections(), idleConnectionsMs);
+	const idle = setInterval(closeIdle, idleConnectionsMs);
 	const limit = setTimeout(() => server.closeAllConnections(), patience.lastRequestsMs);
 	await ended;
 	clearInterval(idle);

@@ -143,7 +143,8 @@ function createConnection(
 ): DatabaseConnection {
 	function run<Row>(text: string, parameters: readonly unknown[]): QueryResult<Row> {
 		const { statement, returnsRows } = statements.get(text);
-		const values = parameters.map((value) => (value === present ? clock.now() : value)) as Parameters<
+		// `undefined` is NULL, as it is to pg; Node 24 would refuse it.
+		const values = parameters.map((value) => (value === present ? clock.now() : (value ?? null))) as Parameters<
 			StatementSync["run"]
 		>;
 		if (returnsRows) return { rows: statement.all(...values) as Row[] };
