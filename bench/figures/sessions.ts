@@ -27,13 +27,20 @@ interface Sessions {
 	pooled: number;
 }
 
-/** Starts a server over a store that stays; each further start goes on where the last one left its sessions. */
-type Start = () => Promise<Server>;
+/** A store with sessions in it. */
+interface Filled {
+	/** Starts a server over it. */
+	start: () => Promise<Server>;
+	/** The process that has filled it: it knows the sessions, and makes their refresh tokens. */
+	filler: Server;
+	/** The sessions that are refreshed in turn. */
+	pools: object;
+}
 
 /** Runs a measurement with a PostgreSQL beside it, in which each store has a database of its own. */
 async function withStores<Result>(
 	kinds: readonly StoreKind[],
-	measure: (open: (kind: StoreKind, sessions?: Sessions) => Promise<Start>) => Promise<Result>,
+	measure: (open: (kind: StoreKind, sessions: Sessions) => Promise<Filled>) => Promise<Result>,
 ): Promise<Result> {
 	const postgres = kinds.includes("postgres") ? await startPostgres() : undefined;
 	const servers: Server[] = [];
@@ -53,16 +60,11 @@ async function withStores<Result>(
 				servers.push(server);
 				return server;
 			};
-			if (!sessions) return start;
-			// By another process: whoever has filled the store has another heap than whoever has not.
+			// A process of its own: what is measured has nothing on its heap that a service would not have.
 			const filler = await start();
 			const pools = await filler.ask<object>("addSessions", { ...sessions });
-			await filler.stop();
-			return async () => {
-				const server = await start();
-				await server.ask("usePools", { pools });
-				return server;
-			};
+			await filler.ask("usePools", { pools });
+			return { start, filler, pools };
 		});
 	} finally {
 		for (const server of servers) await server.stop();
@@ -99,9 +101,11 @@ async function microsecondsPerPost(server: Server, url: string, tokens: readonly
 	return ((await server.ask<number>("cpuMicroseconds")) - before) / tokens.length;
 }
 
-/** The same for `/refresh`, with the next sessions of a server. */
-const refreshes = (server: Server) => async () =>
-	microsecondsPerPost(server, `${server.url}/refresh`, await server.ask<string[]>("nextTokens", { count: inRound }));
+/** The same for `/refresh`, with the next sessions that another process, or the same, knows. */
+const refreshes =
+	(server: Server, by = server) =>
+	async () =>
+		microsecondsPerPost(server, `${server.url}/refresh`, await by.ask<string[]>("nextTokens", { count: inRound }));
 
 const microseconds = (values: readonly number[]) => `${summarize(values).median.toFixed(0)} µs`;
 
@@ -113,7 +117,10 @@ const refresh: Figure = {
 			const anyTokens = Array.from({ length: inRound }, () => "a".repeat(71));
 			const rows: Row[] = [];
 			for (const kind of stores) {
-				const server = await (await open(kind, { count: 10_000, pooled: inRound }))();
+				const { start, filler, pools } = await open(kind, { count: 10_000, pooled: inRound });
+				await filler.stop();
+				const server = await start();
+				await server.ask("usePools", { pools });
 				const bareUrl = await server.ask<string>("bareUrl");
 				const part = (name: string) => () => server.ask<number>("partMicroseconds", { part: name, count: inRound });
 				const sides = {
@@ -150,11 +157,12 @@ const manySessionsFigure: Figure = {
 		withStores(stores, async (open) => {
 			const rows: Row[] = [];
 			for (const kind of stores) {
-				const startFew = await open(kind, { count: fewSessions, pooled: fewSessions / 2 });
-				const startMany = await open(kind, { count: manySessions, pooled: 10 * inRound });
+				const withFew = await open(kind, { count: fewSessions, pooled: fewSessions / 2 });
+				const withMany = await open(kind, { count: manySessions, pooled: 10 * inRound });
 				const results = await overStarts(rounds, async (share) => {
-					const [few, many] = [await startFew(), await startMany()];
-					const measured = await interleave(share, { few: refreshes(few), many: refreshes(many) }, tick);
+					const [few, many] = [await withFew.start(), await withMany.start()];
+					const sides = { few: refreshes(few, withFew.filler), many: refreshes(many, withMany.filler) };
+					const measured = await interleave(share, sides, tick);
 					await few.stop();
 					await many.stop();
 					return measured;
@@ -163,6 +171,7 @@ const manySessionsFigure: Figure = {
 				const costs = (["many", "few"] as const).map((side) => microseconds(results.map((result) => result[side])));
 				const title = `a refresh on ${titles[kind]} with 1,000,000 sessions in the store, against 1,000`;
 				rows.push(ratioRow(title, ratios, 1.1, costs.join(" against "), results));
+				for (const { filler } of [withFew, withMany]) await filler.stop();
 			}
 			return rows;
 		}),
@@ -173,7 +182,9 @@ const revocations: Figure = {
 	rounds: 21,
 	run: (rounds, tick) =>
 		withStores(["sqlite"], async (open) => {
-			const server = await (await open("sqlite"))();
+			const { start, filler } = await open("sqlite", { count: fewSessions, pooled: 1 });
+			await filler.stop();
+			const server = await start();
 			const file = join(temporaryFolder(), "token.txt");
 			writeFileSync(file, await server.ask<string>("accessToken"));
 			const load = () => microsecondsPerRequest(server, { path: "/protected", tokens: { file } });

@@ -169,7 +169,11 @@ answerQuestions(urlOf(app), {
 		for (const [name, ids] of Object.entries(given.pools)) {
 			const rows = await store.db.selectFrom("sessions").select(["id", "generation"]).where("id", "in", ids).execute();
 			const generationOf = new Map(rows.map(({ id, generation }) => [id, generation]));
-			const generations = ids.map((id) => generationOf.get(id) ?? 0);
+			const generations = ids.map((id) => {
+				const generation = generationOf.get(id);
+				if (generation === undefined) throw new Error("A session of the pool is gone");
+				return generation;
+			});
 			const taken = generations.reduce((sum, generation) => sum + generation, 0);
 			pools[name as keyof typeof pools] = { ids, generations, next: taken };
 		}

@@ -22,8 +22,8 @@ interface Due<Table extends keyof Schema> {
 /**
  * Selects the keys of the rows whose time came by now, or `ageSeconds` ago: the first of them, up to `limit`.
  *
- * Rows that another replica's purge or a request is at are left for the next time (PostgreSQL; SQLite has one writer). Its
- * clock goes on within a statement, so it is read once, before: nothing else can be looked up in an index.
+ * Rows that another replica's purge or a request is at are left for the next time (PostgreSQL; SQLite has one writer).
+ * PostgreSQL's clock goes on within a statement, so it is read once, before: nothing else can be looked up in an index.
  */
 export const selectDue = <Table extends keyof Schema & string>(
 	{ kind, nowExpression }: Tools,

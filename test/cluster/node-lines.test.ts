@@ -1,6 +1,8 @@
 /** The lowest Node line that package.json allows: the service starts on it without a warning, and the suite passes. Row K09. */
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { startPostgres } from "../support/postgres.ts";
@@ -38,16 +40,23 @@ t.test(`K09: on Node ${line}, the lowest line that is supported`, async (t) => {
 	t.match(version, new RegExp(`^v${line}\\.`));
 
 	await t.test("it starts, logs in, refreshes, checks and ends", async (t) => {
-		const server = await startUnder(t, ["env"], {}, node);
+		const server = await startUnder(t, ["env"], { DRAIN_SECONDS: "1" }, node);
 		const pair = await server.pairFor("root");
 		t.equal((await server.get("/protected", pair.access_token)).status, 200);
 		t.equal((await server.get("/me", pair.access_token)).status, 200);
 		t.equal((await server.post("/refresh", { refresh_token: pair.refresh_token })).status, 200);
 		t.equal((await server.login("root", "something else entirely")).status, 401);
 		t.equal((await server.get("/readyz")).status, 200);
+		const { hostname, port } = new URL(server.url);
+		const unused = connect(Number(port), hostname);
+		t.teardown(() => unused.destroy());
+		await once(unused, "connect");
+		const began = performance.now();
 		server.signal("SIGTERM");
 		const { code, stderr } = await server.ended;
 		t.same({ code, stderr }, { code: 0, stderr: "" }, "without a warning");
+		const tookMs = performance.now() - began;
+		t.ok(tookMs < 4000, `a connection on which nothing has come did not hold it: ${Math.round(tookMs)} ms`);
 	});
 
 	await t.test("the suite passes", async (t) => {

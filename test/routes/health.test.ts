@@ -17,7 +17,7 @@ async function takeAway(databaseUrl: string): Promise<() => Promise<void>> {
 	return async () => {
 		await client.query(`alter database ${name} allow_connections true`);
 		await client.end();
-		// PgBouncer, where it is between, asks a server that was away again after a second only.
+		// PgBouncer, where one is in between, waits a second after a failed connection.
 		await until("it answers again", () => answers(databaseUrl), { seconds: 5 });
 	};
 }

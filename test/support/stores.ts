@@ -9,7 +9,7 @@ import type { StoreKind } from "../../src/store/migrations.ts";
 import type { ChangeTopic } from "../../src/store/schema.ts";
 import type { Store } from "../../src/store/store.ts";
 
-/** Where a fresh, empty store is: what `openStore` wants to know, but for the clock. */
+/** Where a fresh store is, without data: what `openStore` wants to know, but for the clock. */
 export interface StoreLocation {
 	databaseUrl: string | undefined;
 	dataDir: string;
