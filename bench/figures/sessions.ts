@@ -182,7 +182,7 @@ const revocations: Figure = {
 	rounds: 21,
 	run: (rounds, tick) =>
 		withStores(["sqlite"], async (open) => {
-			const { start, filler } = await open("sqlite", { count: fewSessions, pooled: 1 });
+			const { start, filler } = await open("sqlite", { count: 10, pooled: 1 });
 			await filler.stop();
 			const server = await start();
 			const file = join(temporaryFolder(), "token.txt");
