@@ -1,9 +1,9 @@
 /** Earlier versions, out of the project's history. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { type Owner, project } from "../../support/process.ts";
+import { temporaryFolder } from "../../support/stores.ts";
 
 /** A commit, and how many migrations it has. */
 interface Version {
@@ -25,8 +25,7 @@ export const needsHistory = ({ commit }: Version): { skip?: string } =>
 
 /** Unpacks one into a folder that goes with its owner; answers the folder. It runs with this version's packages. */
 export function unpackVersion(owner: Owner, { commit }: Version): string {
-	const folder = mkdtempSync(join(tmpdir(), "gatehouse-old-"));
-	owner.teardown(() => rmSync(folder, { recursive: true, force: true }));
+	const folder = temporaryFolder(owner);
 	const archive = execFileSync("git", ["-C", project, "archive", commit], { maxBuffer: 64 * 1024 * 1024 });
 	execFileSync("tar", ["-x", "-C", folder], { input: archive });
 	symlinkSync(join(project, "node_modules"), join(folder, "node_modules"));

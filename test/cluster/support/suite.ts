@@ -1,10 +1,10 @@
 /** The suite of `npm test`, of this version or of another, on a PostgreSQL that a test has prepared. */
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import type { Test } from "tap";
 import { project, start } from "../../support/process.ts";
 import { full } from "../../support/rounds.ts";
+import { temporaryFolder } from "../../support/stores.ts";
 import { countsIn, failuresIn } from "../../support/tap-output.ts";
 
 /** With `ROUNDS=ci` a part of it. */
@@ -39,8 +39,7 @@ export async function runSuite(
 		node = process.execPath,
 	}: { server: string; files: readonly string[]; folder?: string; node?: string },
 ): Promise<{ passed: number; failures: string }> {
-	const results = mkdtempSync(join(tmpdir(), "gatehouse-suite-"));
-	t.teardown(() => rmSync(results, { recursive: true, force: true }));
+	const results = temporaryFolder(t);
 	const output = join(results, "output.tap");
 	const words = [join(folder, "node_modules/.bin/tap"), "--reporter=silent", `--output-file=${output}`, ...files];
 	// With its own limit for a file, its own counts, and the program of its own version.
