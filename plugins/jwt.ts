@@ -5,11 +5,11 @@
 import fastifyJwt, { type FastifyJWTOptions, type JWT } from "@fastify/jwt";
 import Fastify from "fastify";
 import fp from "fastify-plugin";
-import { LRUCache } from "lru-cache";
 import { errors } from "../src/errors.ts";
 import type { SigningKey, VerificationKey } from "../src/keys/key-pair.ts";
 import type { Principal } from "../src/principal.ts";
 import type { AccessClaims } from "../src/tokens.ts";
+import { createVerifiedTokens } from "../src/verified-tokens.ts";
 
 declare module "fastify" {
 	interface FastifyInstance {
@@ -19,12 +19,6 @@ declare module "fastify" {
 		verifyAccessToken(token: string): Principal | Promise<Principal>;
 	}
 }
-
-/** How many verified tokens are remembered, and their bytes; the least recently used one makes room. */
-const mostVerifiedTokens = 25_000;
-const mostVerifiedBytes = 40_000_000;
-/** An entry has the token's text and, as objects, what that says: together about twice its length, as measured. */
-const bytesOf = (_principal: Principal, token: string) => 2 * token.length;
 
 export default fp(
 	async (app) => {
@@ -49,12 +43,7 @@ export default fp(
 			}),
 		);
 
-		// The whole text is the key, and only verified tokens enter: nobody can plant an entry or share another's.
-		const verified = new LRUCache<string, Principal>({
-			max: mostVerifiedTokens,
-			maxSize: mostVerifiedBytes,
-			sizeCalculation: bytesOf,
-		});
+		const verified = createVerifiedTokens();
 		let losses = 0;
 		keys.onLoss(() => {
 			losses++;
