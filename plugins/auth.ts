@@ -40,7 +40,12 @@ declare module "fastify" {
 }
 
 /** What a guard asks for, with everything said: worked out once, not for each request. */
-type FullNeeds = Readonly<Required<Omit<Needs, "maxAge">> & { maxAge: number | undefined }>;
+type FullNeeds = Readonly<
+	Required<Omit<Needs, "maxAge" | "locations">> & {
+		maxAge: number | undefined;
+		looksIn: Readonly<Record<TokenLocation, boolean>>;
+	}
+>;
 
 export default fp(
 	async (app) => {
@@ -63,14 +68,19 @@ export default fp(
 		const requires = (asked: Needs): Guard => {
 			const fault = impossible(asked);
 			if (fault !== undefined) throw new Error(`app.requires(${JSON.stringify(asked)}): ${fault}`);
+			const { locations = config.tokenLocations, ...others } = asked;
 			const needs: FullNeeds = Object.freeze({
 				permissions: [],
 				fresh: false,
 				maxAge: undefined,
 				optional: false,
 				kind: "access",
-				locations: config.tokenLocations,
-				...asked,
+				...others,
+				looksIn: {
+					header: locations.includes("header"),
+					cookie: locations.includes("cookie"),
+					form: locations.includes("form"),
+				},
 			});
 			const guard = (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction) => {
 				let pending: Promise<void> | undefined;
@@ -93,7 +103,7 @@ export default fp(
 			const held = changes.hold(now);
 			if (held) return held.then(() => check(request, needs));
 			if (!changes.fresh(now)) throw new errors.STORE_UNAVAILABLE();
-			const presented = findToken(request, needs.kind, needs.locations);
+			const presented = findToken(request, needs.kind, needs.looksIn);
 			if (presented === undefined) {
 				if (needs.optional) return undefined;
 				throw new errors.AUTHENTICATION_REQUIRED();

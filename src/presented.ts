@@ -29,20 +29,20 @@ export interface PresentingRequest {
 export function findToken(
 	request: PresentingRequest,
 	kind: "access" | "refresh" | "either",
-	locations: readonly TokenLocation[],
+	looksIn: Readonly<Record<TokenLocation, boolean>>,
 ): FoundToken | undefined {
 	const { authorization, cookie: cookieHeader } = request.headers;
-	const cookieTokens = cookieHeader !== undefined && locations.includes("cookie") ? request.cookieTokens() : {};
+	const cookieTokens = cookieHeader !== undefined && looksIn.cookie ? request.cookieTokens() : {};
 	const cookies = cookieTokens.access !== undefined || cookieTokens.refresh !== undefined;
-	const header = locations.includes("header") ? bearerToken(authorization) : undefined;
-	const formTokens = locations.includes("form") ? tokensOfForm(request.body) : {};
+	const header = looksIn.header ? bearerToken(authorization) : undefined;
+	const formTokens = looksIn.form ? tokensOfForm(request.body) : {};
 	const form = pick(formTokens, kind);
 	const two = kind === "either" && formTokens.access !== undefined && formTokens.refresh !== undefined;
 	if (two || (header !== undefined && form !== undefined)) throw new errors.TWO_CREDENTIALS();
 	if (header !== undefined) {
 		// An access token has dots, a refresh token has none.
-		const told = header.includes(".") ? "access" : "refresh";
-		return { token: header, kind: kind === "either" ? told : kind, location: "header", cookies };
+		const isAccess = kind === "access" || (kind === "either" && header.includes("."));
+		return { token: header, kind: isAccess ? "access" : "refresh", location: "header", cookies };
 	}
 	if (form !== undefined) return { ...form, location: "form", cookies };
 	const cookie = cookies ? pick(cookieTokens, kind) : undefined;
