@@ -2,7 +2,8 @@
  * The first look at every request: it gets its log, its answer gets the standard headers and the request id, and it is
  * refused where a proxy may have read it otherwise, or where the process is overloaded: before its body is read. One hook for all of it, because every request pays for each hook.
  */
-import type { FastifyBaseLogger, onSendHookHandler } from "fastify";
+import { createRequire } from "node:module";
+import type { FastifyBaseLogger, FastifyReply, onSendHookHandler } from "fastify";
 import fp from "fastify-plugin";
 import { errors } from "../src/errors.ts";
 import { assertOneReading, hasUnclearEnd } from "../src/framing.ts";
@@ -17,13 +18,21 @@ declare module "fastify" {
 	}
 }
 
+/** Where Fastify keeps the headers of an answer: its own affair, and no type tells of it. */
+const { kReplyHeaders } = createRequire(import.meta.url)("fastify/lib/symbols.js") as { kReplyHeaders: symbol };
+
+/** Does what `reply.headers()` does header by header, which is a twentieth of all that a small request takes. */
+const addHeaders = (reply: FastifyReply, headers: Readonly<Record<string, string>>): void =>
+	void Object.assign((reply as unknown as Record<symbol, object>)[kReplyHeaders] as object, headers);
+
 export default fp(
 	async (app) => {
 		const { log, pressure, readiness } = app.services;
 		app.addHook("onRequest", (request, reply, done) => {
 			request.log = requestLog(log, request.id) as FastifyBaseLogger;
 			reply.log = request.log;
-			reply.headers(standardHeaders).header("x-request-id", request.id);
+			addHeaders(reply, standardHeaders);
+			reply.header("x-request-id", request.id);
 			// Keep-alive clients move to another replica while this one still serves them.
 			if (readiness.isDraining() || hasUnclearEnd(request.raw)) reply.header("connection", "close");
 			assertOneReading(request.raw);
