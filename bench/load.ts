@@ -23,6 +23,8 @@ const turnMs = 50;
 const turns = 10;
 /** In this time a server answers what was sent before its load generator was stopped. */
 const drainMs = 3;
+/** Between two looks of wrk at whether it shall end: one that was stopped for longer looks as soon as it goes on. */
+const wrkLooksMs = 100;
 const longerThanAnyRound = "60";
 
 /**
@@ -37,6 +39,8 @@ export async function takeTurns<Side extends string>(sides: Record<Side, Load>):
 		for (const name of turn % 2 === 0 ? names : names.toReversed()) {
 			const { server } = sides[name];
 			const sender = senders.get(name) as Sender;
+			// In its last turn wrk sends until it has looked: as long on every side.
+			if (turn === turns) await sleep(wrkLooksMs);
 			const before = await server.ask<number>("cpuMicroseconds");
 			sender.child.kill("SIGCONT");
 			await sleep(turnMs);

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { takeTurns } from "../load.ts";
-import { type Figure, overStarts, type Row, ratioRow, repeat, summarize } from "../measure.ts";
+import { type Figure, overStarts, type Row, ratioRow, repeat, shown, summarize } from "../measure.ts";
 import { gatehouseEnvironment, startServer, temporaryFolder } from "../processes.ts";
 
 /** More than any server can verify in a round. */
@@ -21,6 +21,33 @@ async function house(count: number) {
 }
 
 const microseconds = (values: readonly number[]) => `${summarize(values).median.toFixed(1)} µs`;
+
+/** The error of `takeTurns` itself: both sides are the same. */
+const itself: Figure = {
+	name: "itself",
+	rounds: 35,
+	async run(rounds, tick) {
+		const results = await overStarts(rounds, async (share) => {
+			const { server, file } = await house(1);
+			const load = { server, path: "/protectee", tokens: { one: readFileSync(file, "utf8") } };
+			const measured = await repeat(share, () => takeTurns({ first: load, second: load }), tick);
+			await server.stop();
+			return measured;
+		});
+		const ratios = results.map(({ first, second }) => second / first);
+		const cost = (["second", "first"] as const).map((side) => microseconds(results.map((round) => round[side])));
+		return [
+			{
+				figure: "the route without authentication, against itself",
+				measured: `${shown(summarize(ratios))} times`,
+				bar: "",
+				met: undefined,
+				detail: cost.join(" against "),
+				data: results,
+			},
+		];
+	},
+};
 
 const oneToken: Figure = {
 	name: "protected",
@@ -131,4 +158,4 @@ const againstBare: Figure = {
 	},
 };
 
-export const requestFigures = [oneToken, manyTokens, firstSight, againstBare];
+export const requestFigures = [itself, oneToken, manyTokens, firstSight, againstBare];

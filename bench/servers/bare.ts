@@ -1,8 +1,10 @@
-/** Bare Fastify: the answer of `/protected`, and no plugin, no hook, no setting. */
+/** Bare Fastify: the handler of `/protected`, and no plugin, no hook, no setting. */
+import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import Fastify from "fastify";
 import { answerQuestions } from "./questions.ts";
 
+const user = { id: randomBytes(16).toString("base64url") };
 const app = Fastify();
 app.get("/protected", {
 	schema: {
@@ -15,7 +17,7 @@ app.get("/protected", {
 			},
 		},
 	},
-	handler: async () => ({ message: "Protected route for user: AAAAAAAAAAAAAAAAAAAAAA" }),
+	handler: async () => ({ message: `Protected route for user: ${user.id}` }),
 });
 // An orderly end: only then Node keeps the compiled code (NODE_COMPILE_CACHE, in the figure of the start).
 process.once("SIGTERM", () => process.exit(0));

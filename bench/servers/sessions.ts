@@ -1,5 +1,5 @@
 /** Gatehouse with as many sessions as one likes, and the parts of a refresh by hand beside it. */
-import { createPrivateKey, randomBytes, sign } from "node:crypto";
+import { createPrivateKey, randomBytes, randomInt, sign } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -37,6 +37,14 @@ const pools: Record<"service" | "bare", Pool> = {
 };
 const inOneStatement = 10_000;
 const daySeconds = 86_400;
+
+/** People come back in an order that has nothing to do with the order in which their rows were written. */
+function shuffle(ids: string[]): void {
+	for (let last = ids.length - 1; last > 0; last--) {
+		const other = randomInt(last + 1);
+		[ids[last], ids[other]] = [ids[other] as string, ids[last] as string];
+	}
+}
 
 /** The next sessions of a pool at the generation they have now; whoever asks advances each of them once. */
 function take(pool: Pool, count: number): { id: string; generation: number }[] {
@@ -133,7 +141,7 @@ const urlOf = ({ server }: Pick<typeof bare, "server">) => `http://127.0.0.1:${(
 answerQuestions(urlOf(app), {
 	bareUrl: () => urlOf(bare),
 
-	/** Adds sessions by bulk inserts, and answers pools that are spread over them evenly. */
+	/** Adds sessions by bulk inserts, and answers pools that are spread over them evenly, in any order. */
 	async addSessions({ count, pooled }: { count: number; pooled: number }) {
 		const ids: Record<keyof typeof pools, string[]> = { service: [], bare: [] };
 		const now = clock.now();
@@ -161,6 +169,7 @@ answerQuestions(urlOf(app), {
 		await sql
 			.raw(store.kind === "sqlite" ? "pragma wal_checkpoint(truncate)" : "vacuum analyze sessions")
 			.execute(store.db);
+		for (const pool of Object.values(ids)) shuffle(pool);
 		return ids;
 	},
 
