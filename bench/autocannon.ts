@@ -23,6 +23,8 @@ let client = 0;
 const running = autocannon({
 	url,
 	connections: clients,
+	// Between two looks at whether it shall end, as often as wrk looks.
+	sampleInt: 100,
 	...(fresh ? { amount: tokens.length } : { duration: 60 }),
 	setupClient: (one: Client) => {
 		// Each connection gets its own share: together they send every token in turn.

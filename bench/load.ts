@@ -23,8 +23,8 @@ const turnMs = 50;
 const turns = 10;
 /** In this time a server answers what was sent before its load generator was stopped. */
 const drainMs = 3;
-/** Between two looks of wrk at whether it shall end: one that was stopped for longer looks as soon as it goes on. */
-const wrkLooksMs = 100;
+/** Between two looks of a load generator at whether it shall end. One that was stopped for longer looks as soon as it goes on. */
+const looksMs = 100;
 const longerThanAnyRound = "60";
 
 /**
@@ -39,8 +39,8 @@ export async function takeTurns<Side extends string>(sides: Record<Side, Load>):
 		for (const name of turn % 2 === 0 ? names : names.toReversed()) {
 			const { server } = sides[name];
 			const sender = senders.get(name) as Sender;
-			// In its last turn wrk sends until it has looked: as long on every side.
-			if (turn === turns) await sleep(wrkLooksMs);
+			// In its last turn it sends until it looks again: as long on every side.
+			if (turn === turns) await sleep(looksMs);
 			const before = await server.ask<number>("cpuMicroseconds");
 			sender.child.kill("SIGCONT");
 			await sleep(turnMs);
@@ -86,7 +86,7 @@ function start({ server, path, tokens, fresh = false }: Load): Sender {
 	return { child, output: text(child.stdout) };
 }
 
-/** Tells a load generator to end; wrk goes on sending for up to 0.1 s. */
+/** Tells a load generator to end, which it does when it looks. */
 async function end({ child }: Sender): Promise<void> {
 	if (child.exitCode !== null) return;
 	const ended = once(child, "exit");

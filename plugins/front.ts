@@ -18,12 +18,13 @@ declare module "fastify" {
 	}
 }
 
-/** Where Fastify keeps the headers of an answer: its own affair, and no type tells of it. */
+/** Where Fastify keeps the headers of an answer. Nobody promises that it stays there, so a start makes sure. */
 const { kReplyHeaders } = createRequire(import.meta.url)("fastify/lib/symbols.js") as { kReplyHeaders: symbol };
+if (typeof kReplyHeaders !== "symbol") throw new Error("This version of Fastify keeps its headers elsewhere");
 
-/** Does what `reply.headers()` does header by header, which is a twentieth of all that a small request takes. */
-const addHeaders = (reply: FastifyReply, headers: Readonly<Record<string, string>>): void =>
-	void Object.assign((reply as unknown as Record<symbol, object>)[kReplyHeaders] as object, headers);
+/** All at once: `reply.headers()` does it header by header, which is a twentieth of all that a small request takes. */
+const addStandardHeaders = (reply: FastifyReply): void =>
+	void Object.assign((reply as unknown as Record<symbol, object>)[kReplyHeaders] as object, standardHeaders);
 
 export default fp(
 	async (app) => {
@@ -31,7 +32,7 @@ export default fp(
 		app.addHook("onRequest", (request, reply, done) => {
 			request.log = requestLog(log, request.id) as FastifyBaseLogger;
 			reply.log = request.log;
-			addHeaders(reply, standardHeaders);
+			addStandardHeaders(reply);
 			reply.header("x-request-id", request.id);
 			// Keep-alive clients move to another replica while this one still serves them.
 			if (readiness.isDraining() || hasUnclearEnd(request.raw)) reply.header("connection", "close");

@@ -1,7 +1,10 @@
 /** The headers of every answer, also of those that the router or the HTTP parser gives. */
 import { randomBytes } from "node:crypto";
 
-/** One constant block fit for an API (ASVS 3.4, 14.3.2). Routes whose answer may be kept say so themselves. */
+/**
+ * One constant block fit for an API (ASVS 3.4, 14.3.2). Routes whose answer may be kept say so themselves. Names in lower
+ * case, as Fastify looks for them, and no `set-cookie`, of which there may be several.
+ */
 export const standardHeaders: Readonly<Record<string, string>> = Object.freeze({
 	"cache-control": "no-store",
 	"content-security-policy": "default-src 'none'; frame-ancestors 'none'",

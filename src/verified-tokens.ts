@@ -15,12 +15,12 @@ interface Verified {
 /** An entry has the token's text and, as objects, what that says: together about twice its length, as measured. */
 const bytesOf = ({ token }: Verified) => 2 * token.length;
 
-/** The last letter of a signature has fewer bits than the others, so it is left out. */
 const fingerprintLetters = 6;
 
 /**
- * 32 bits of a token, out of its signature. The key is a number because a Map takes a string into V8's table of all strings
- * before it looks for it, which takes longer than comparing it.
+ * About 30 bits of a token, out of its signature, whose last letter has fewer bits than the others and is left out. The
+ * memory has numbers as its keys because a Map takes a string into V8's table of all strings before it looks for it, which
+ * takes longer than comparing it.
  */
 function fingerprint(token: string): number {
 	const end = token.length - 1;
@@ -30,8 +30,8 @@ function fingerprint(token: string): number {
 }
 
 /**
- * Builds it, empty. Only verified tokens may enter, and a token is found by its whole text: so nobody can plant an entry or
- * be taken for somebody else.
+ * Builds it, empty. Only verified tokens may enter, and one is known by its whole text: so nobody can plant an entry or be
+ * taken for somebody else. Of two with the same fingerprint, which is rare, it knows the one that came last.
  */
 export function createVerifiedTokens() {
 	const entries = new LRUCache<number, Verified>({
@@ -40,27 +40,24 @@ export function createVerifiedTokens() {
 		sizeCalculation: bytesOf,
 	});
 
-	/** Where a token is, or would be: where another one has its number, the next number is its. */
-	function placeOf(token: string): number {
-		let place = fingerprint(token);
-		for (let entry = entries.peek(place); entry && entry.token !== token; entry = entries.peek(place)) place++;
-		return place;
-	}
-
 	return {
 		/** Who a token names that was verified before. */
 		get(token: string): Principal | undefined {
 			const entry = entries.get(fingerprint(token));
-			if (entry === undefined || entry.token === token) return entry?.principal;
-			return entries.get(placeOf(token))?.principal;
+			return entry?.token === token ? entry.principal : undefined;
 		},
 
+		/** Remembers a verified token. */
 		set(token: string, principal: Principal): void {
-			// A copy of the text: a piece of a header would keep the header, and to compare it takes one look further away.
-			entries.set(placeOf(token), { token: structuredClone(token), principal });
+			// A copy: a piece of a header keeps the whole header in memory, and is slower to compare.
+			entries.set(fingerprint(token), { token: structuredClone(token), principal });
 		},
 
-		delete: (token: string): void => void entries.delete(placeOf(token)),
+		/** Forgets a token that will not be good again. */
+		delete(token: string): void {
+			const place = fingerprint(token);
+			if (entries.peek(place)?.token === token) entries.delete(place);
+		},
 
 		clear: (): void => entries.clear(),
 	};
