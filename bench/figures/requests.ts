@@ -1,7 +1,7 @@
 /** What authentication costs a request, and what the house costs one: CPU time of the server, side by side. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { takeTurns } from "../load.ts";
+import { type Load, takeTurns } from "../load.ts";
 import { type Figure, overStarts, type Row, ratioRow, repeat, shown, summarize } from "../measure.ts";
 import { gatehouseEnvironment, startServer, temporaryFolder } from "../processes.ts";
 
@@ -22,18 +22,27 @@ async function house(count: number) {
 
 const microseconds = (values: readonly number[]) => `${summarize(values).median.toFixed(1)} µs`;
 
+/** Two paths of one Gatehouse, in several starts, with one token in every request. */
+const withOneToken = <Side extends string>(rounds: number, paths: Record<Side, string>, tick: () => void) =>
+	overStarts(rounds, async (share) => {
+		const { server, file } = await house(1);
+		const tokens = { one: readFileSync(file, "utf8") };
+		const names = Object.keys(paths) as Side[];
+		const sides = Object.fromEntries(names.map((name) => [name, { server, path: paths[name], tokens }])) as Record<
+			Side,
+			Load
+		>;
+		const measured = await repeat(share, () => takeTurns(sides), tick);
+		await server.stop();
+		return measured;
+	});
+
 /** The error of `takeTurns` itself: both sides are the same. */
 const itself: Figure = {
 	name: "itself",
 	rounds: 35,
 	async run(rounds, tick) {
-		const results = await overStarts(rounds, async (share) => {
-			const { server, file } = await house(1);
-			const load = { server, path: "/protectee", tokens: { one: readFileSync(file, "utf8") } };
-			const measured = await repeat(share, () => takeTurns({ first: load, second: load }), tick);
-			await server.stop();
-			return measured;
-		});
+		const results = await withOneToken(rounds, { first: "/protectee", second: "/protectee" }, tick);
 		const ratios = results.map(({ first, second }) => second / first);
 		const cost = (["second", "first"] as const).map((side) => microseconds(results.map((round) => round[side])));
 		return [
@@ -53,14 +62,7 @@ const oneToken: Figure = {
 	name: "protected",
 	rounds: 35,
 	async run(rounds, tick) {
-		const results = await overStarts(rounds, async (share) => {
-			const { server, file } = await house(1);
-			const tokens = { one: readFileSync(file, "utf8") };
-			const sides = { open: { server, path: "/protectee", tokens }, protected: { server, path: "/protected", tokens } };
-			const measured = await repeat(share, () => takeTurns(sides), tick);
-			await server.stop();
-			return measured;
-		});
+		const results = await withOneToken(rounds, { open: "/protectee", protected: "/protected" }, tick);
 		return [
 			againstOpen("GET /protected, ES256, one token, against the same route without authentication", results, 1.08),
 		];
