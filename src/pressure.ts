@@ -8,6 +8,7 @@
  * does a process that was stopped for a while. A turn can take ten seconds where thousands of connections always have
  * something to be read: so every 256th request looks, too, how long the turn has taken until now.
  */
+import { readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -173,25 +174,36 @@ export const containerBytes: number =
 
 /**
  * What a flood leaves behind stays until somebody allocates: V8 has no other reason to look. Requests are refused, so
- * nobody would, and the level would never fall.
+ * nobody would, and the level would never fall. Of an ordinary collection V8 keeps the pages for ten seconds and more,
+ * after the last resort none.
  */
-function collectGarbage(): void {
+export function collectGarbage(): void {
 	setFlagsFromString("--expose-gc");
-	(runInNewContext("gc") as () => void)();
+	runInNewContext('gc({ type: "major", execution: "sync", flavor: "last-resort" })');
 }
 
 /**
- * The heap against V8's own limit, or the whole process against the container's: but for the part of the heap that is
- * free, which is used before any more is asked for.
+ * The heap against V8's own limit, or the process against the container's: but for the part of the heap that is free,
+ * which is used before any more is asked for.
  */
 function memoryUsed(): number {
 	const { total_heap_size, used_heap_size, heap_size_limit } = getHeapStatistics();
 	const heap = used_heap_size / heap_size_limit;
 	if (containerBytes === Number.POSITIVE_INFINITY) return heap;
 	try {
-		return Math.max(heap, (process.memoryUsage.rss() - (total_heap_size - used_heap_size)) / containerBytes);
+		return Math.max(heap, (ownBytes() - (total_heap_size - used_heap_size)) / containerBytes);
 	} catch {
-		// Node reads a file for it, and there may be none left to open.
+		// There may be no file left to open.
 		return heap;
 	}
+}
+
+/**
+ * The memory that the kernel cannot take back. Of all that is resident 55 MB are Node's own program, which the kernel
+ * reads again where it had to take it; a limit ends a process only for the rest. A kernel that does not tell
+ * (proc_pid_status(5), Linux 4.5) counts as if all were the rest.
+ */
+function ownBytes(): number {
+	const [, kilobytes] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+	return kilobytes === undefined ? process.memoryUsage.rss() : Number(kilobytes) * 1024;
 }

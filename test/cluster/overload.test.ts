@@ -134,6 +134,25 @@ t.test(
 );
 
 t.test(
+	"Z28: in a container of 128 MB it logs people in: its program is no memory that is used",
+	needsRoot(),
+	async (t) => {
+		const group = limitMemory(t, 128 * 1024 * 1024);
+		if (!group) {
+			t.plan(0, "needs a control group for memory, and none can be made here");
+			return;
+		}
+		const server = await startUnder(t, group.enter, { LOGIN_LIMITS: "off", HASH_THREADS: "1" });
+		// It is watched ten times a second, and what holds three times counts.
+		for (let turn = 0; turn < 20; turn++) {
+			t.equal((await server.login("root")).status, 200);
+			await sleep(100);
+		}
+		t.notMatch(server.stdout(), /overloaded/);
+	},
+);
+
+t.test(
 	"fault 19: bodies that are too deep, too long or have too many members are refused before they cost anything",
 	async (t) => {
 		const server = await startUnder(t, ["env"], { LOGIN_LIMITS: "off" });

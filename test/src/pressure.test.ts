@@ -1,7 +1,8 @@
 /** When a process is overloaded, and what it refuses then (row Z15, faults 19 and 22: the mechanism). */
+import { readFileSync } from "node:fs";
 import { pino } from "pino";
 import t, { type Test } from "tap";
-import { type Load, openPressure } from "../../src/pressure.ts";
+import { collectGarbage, type Load, openPressure } from "../../src/pressure.ts";
 import { form, goodPassword, testApp } from "../support/app.ts";
 
 const calm: Load = { turnMs: 1, memory: 0.3 };
@@ -156,6 +157,23 @@ t.test(
 		t.equal(pressure.stats().level, 0, "nor are those that came while it stood still");
 		requests(300);
 		t.equal(pressure.stats().level, 1);
+	},
+);
+
+t.test(
+	"Z28: what is collected goes back to the kernel at once",
+	process.platform === "linux" ? {} : { skip: "needs Linux" },
+	async (t) => {
+		const residentMb = () =>
+			Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1000;
+		collectGarbage();
+		const beforeMb = residentMb();
+		let rows: object[] = Array.from({ length: 500_000 }, (_, index) => ({ index, pair: [index, index] }));
+		const filledMb = residentMb();
+		t.ok(filledMb > beforeMb + 30, `${rows.length} rows are kept`);
+		rows = [];
+		collectGarbage();
+		t.ok(residentMb() < (beforeMb + filledMb) / 2, `${beforeMb}, ${filledMb}, then ${residentMb()} MB`);
 	},
 );
 
