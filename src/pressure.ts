@@ -32,8 +32,11 @@ const sampleMs = 100;
 /** So many samples in a row raise the level. */
 const samplesToRise = 3;
 const requestsToLook = 256;
-/** How often garbage is collected while memory alone keeps the level up. */
-const collectMs = 5000;
+/**
+ * Between two collections while memory alone keeps the level up: the first pause, and the longest. Each is twice the one
+ * before, as a collection that did not help stops the process for nothing, with 100 MB in use for a quarter of a second.
+ */
+const collectMs = { first: 5000, most: 60_000 };
 /** So long it has to be calm before nothing is refused: otherwise the level would fall because of what it does, and rise again. */
 const calmMs = 3000;
 /**
@@ -73,8 +76,9 @@ export function openPressure({
 	let timer: NodeJS.Timeout | undefined;
 	let closed = false;
 	let requests = 0;
-	/** When garbage was collected last; undefined before, and again when the level is 0. */
-	let collectedMs: number | undefined;
+	/** When garbage may be collected again; undefined before it was, and again when the level is 0. */
+	let collectAgainMs: number | undefined;
+	let collectPauseMs = collectMs.first;
 	let lastSampleMs = performance.now();
 	const shed = { first: 0, rest: 0, connections: 0 };
 
@@ -84,7 +88,7 @@ export function openPressure({
 		recent.push(reached(load, limits[2]) ? 2 : reached(load, limits[1]) ? 1 : 0);
 		if (recent.length > samplesToRise) recent.shift();
 		const sustained = recent.length < samplesToRise ? 0 : (Math.min(...recent) as PressureLevel);
-		const calm = collectedMs === undefined ? limits.calm : limits.collected;
+		const calm = collectAgainMs === undefined ? limits.calm : limits.collected;
 		calmSince = reached(load, calm) ? undefined : (calmSince ?? nowMs);
 		if (sustained >= level) rightMs = nowMs;
 		if (sustained > level) become(sustained, nowMs);
@@ -92,8 +96,9 @@ export function openPressure({
 		else if (level > 0 && nowMs - rightMs >= keepMs[level]) become(level === 2 ? 1 : 0, nowMs);
 		// Memory alone keeps the level up.
 		const onlyMemory = level > 0 && load.turnMs < limits.calm.turnMs && load.memory >= limits.calm.memory;
-		if (onlyMemory && nowMs - (collectedMs ?? Number.NEGATIVE_INFINITY) > collectMs) {
-			collectedMs = nowMs;
+		if (onlyMemory && nowMs > (collectAgainMs ?? Number.NEGATIVE_INFINITY)) {
+			collectAgainMs = nowMs + collectPauseMs;
+			collectPauseMs = Math.min(2 * collectPauseMs, collectMs.most);
 			collect();
 		}
 	}
@@ -101,7 +106,10 @@ export function openPressure({
 	function become(next: PressureLevel, nowMs: number): void {
 		level = next;
 		rightMs = nowMs;
-		if (level === 0) collectedMs = undefined;
+		if (level === 0) {
+			collectAgainMs = undefined;
+			collectPauseMs = collectMs.first;
+		}
 		const facts = { level, turnMs: Math.round(last.turnMs), memory: Number(last.memory.toFixed(2)), shed: { ...shed } };
 		if (level > 0) log.warn(facts, "overloaded: refusing what goes first, at level 2 the rest as well");
 		else log.info(facts, "no longer overloaded");
@@ -110,8 +118,9 @@ export function openPressure({
 	function schedule(): void {
 		timer = setTimeout(() => {
 			void look().then((load) => {
+				note(load, performance.now());
+				// After it: a collection is no turn that took long.
 				lastSampleMs = performance.now();
-				note(load, lastSampleMs);
 				if (!closed) schedule();
 			});
 		}, sampleMs).unref();
@@ -183,15 +192,22 @@ export function collectGarbage(): void {
 }
 
 /**
+ * Part of the container's memory that is left to what this process does not see: sockets, other processes in the container,
+ * such as the image's health check (16 MB), and those pages of Node's own program that are in use all the time.
+ */
+const unseenBytes = 24 * 1024 * 1024;
+
+/**
  * The heap against V8's own limit, or the process against the container's: but for the part of the heap that is free,
  * which is used before any more is asked for.
  */
 function memoryUsed(): number {
-	const { total_heap_size, used_heap_size, heap_size_limit } = getHeapStatistics();
+	const { total_physical_size, used_heap_size, heap_size_limit } = getHeapStatistics();
 	const heap = used_heap_size / heap_size_limit;
 	if (containerBytes === Number.POSITIVE_INFINITY) return heap;
 	try {
-		return Math.max(heap, (ownBytes() - (total_heap_size - used_heap_size)) / containerBytes);
+		const bytes = unreclaimableBytes() - (total_physical_size - used_heap_size);
+		return Math.max(heap, bytes / Math.max(1, containerBytes - unseenBytes));
 	} catch {
 		// There may be no file left to open.
 		return heap;
@@ -199,11 +215,11 @@ function memoryUsed(): number {
 }
 
 /**
- * The memory that the kernel cannot take back. Of all that is resident 55 MB are Node's own program, which the kernel
- * reads again where it had to take it; a limit ends a process only for the rest. A kernel that does not tell
- * (proc_pid_status(5), Linux 4.5) counts as if all were the rest.
+ * The memory of this process that the kernel cannot take back (`RssAnon` of proc_pid_status(5)). Some 50 MB more are
+ * resident, of Node's own program, which the kernel drops and reads again where it has to: a limit ends nobody for those.
+ * A kernel that does not tell them apart, as Linux before 4.5 and gVisor, counts everything.
  */
-function ownBytes(): number {
+function unreclaimableBytes(): number {
 	const [, kilobytes] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
 	return kilobytes === undefined ? process.memoryUsage.rss() : Number(kilobytes) * 1024;
 }

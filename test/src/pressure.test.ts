@@ -4,10 +4,17 @@ import { pino } from "pino";
 import t, { type Test } from "tap";
 import { collectGarbage, type Load, openPressure } from "../../src/pressure.ts";
 import { form, goodPassword, testApp } from "../support/app.ts";
+import { until } from "../support/until.ts";
 
 const calm: Load = { turnMs: 1, memory: 0.3 };
 const slow: Load = { turnMs: 250, memory: 0.3 };
 const stuck: Load = { turnMs: 600, memory: 0.3 };
+
+/** Keeps the event loop busy. */
+function pause(milliseconds: number): void {
+	const endMs = performance.now() + milliseconds;
+	while (performance.now() < endMs);
+}
 
 /** A watch that sees only what the test shows it, ten times a second. */
 function watch(t: Test) {
@@ -114,12 +121,31 @@ t.test(
 		see({ turnMs: 1, memory: 0.9 }, 3);
 		t.equal(see({ turnMs: 1, memory: 0.87 }, 590), 1, "just below the limit it may rise again at once");
 		t.equal(see({ turnMs: 1, memory: 0.87 }, 20), 0, "so that takes a minute");
-		t.equal(collected.length, 13, "with a collection every 5 s");
+		t.equal(collected.length, 5, "with a collection at once and after 5, 10 and 20 s");
 
 		see({ turnMs: 1, memory: 0.9 }, 3);
 		t.equal(see({ turnMs: 1, memory: 0.9 }, 36_000), 1, "what is too much stays too much");
+		const inAnHour = collected.length - 5;
+		t.ok(inAnHour <= 65, `and stops the process once in a minute at most: ${inAnHour} times in an hour`);
 	},
 );
+
+t.test("a long collection is no turn of the event loop that took long", async (t) => {
+	let collected = false;
+	const pressure = openPressure({
+		log: pino({ level: "silent" }),
+		look: async () => ({ turnMs: 1, memory: 0.9 }),
+		collect: () => {
+			pause(800);
+			collected = true;
+		},
+	});
+	t.teardown(pressure.close);
+	await until("garbage is collected", () => collected);
+	// What has come meanwhile.
+	for (let request = 0; request < 1000; request++) pressure.enter();
+	t.equal(pressure.stats().level, 1);
+});
 
 t.test("a real event loop that is kept busy is noticed, and noticed to be free again", async (t) => {
 	const pressure = openPressure({ log: pino({ level: "silent" }) });
@@ -143,10 +169,6 @@ t.test(
 	"a turn that does not end, because there is always one more request, is noticed in the middle of it",
 	async (t) => {
 		const { pressure } = watch(t);
-		const pause = (milliseconds: number) => {
-			const until = performance.now() + milliseconds;
-			while (performance.now() < until);
-		};
 		const requests = (count: number) => {
 			for (let request = 0; request < count; request++) pressure.enter();
 		};
@@ -164,8 +186,10 @@ t.test(
 	"Z28: what is collected goes back to the kernel at once",
 	process.platform === "linux" ? {} : { skip: "needs Linux" },
 	async (t) => {
-		const residentMb = () =>
-			Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]) / 1000;
+		const residentMb = () => {
+			const [, kilobytes] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+			return Number(kilobytes) / 1000;
+		};
 		collectGarbage();
 		const beforeMb = residentMb();
 		let rows: object[] = Array.from({ length: 500_000 }, (_, index) => ({ index, pair: [index, index] }));
