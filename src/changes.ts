@@ -18,6 +18,8 @@ const lagBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 10, 6
 /** How long a request waits for the first poll after that. */
 const holdMs = 1000;
 
+type Reload = (version: number, anew: boolean) => Promise<void>;
+
 export type Changes = ReturnType<typeof createChanges>;
 
 /** Builds the follower; `start` loads everything once and then keeps polling until `close`. */
@@ -29,19 +31,22 @@ export function createChanges({
 	nowMs = () => performance.now(),
 }: {
 	store: Pick<Store, "news">;
-	/** Loads what a topic stands for, at least as it was at this version. */
-	reload: Record<ChangeTopic, (version: number) => Promise<void>>;
+	/** Loads what a topic stands for, at least as it was at this version; `anew` without building on what it loaded before. */
+	reload: Record<ChangeTopic, Reload>;
 	/** How long the last knowledge serves while the store cannot be reached; 0 = not at all. */
 	maxStalenessSeconds: number;
 	log: Log;
 	/** A monotonic clock in milliseconds. */
 	nowMs?: () => number;
 }) {
+	/** The version of each topic that was loaded; without one it is loaded anew. */
 	const known = new Map<ChangeTopic, number>();
 	let pollTimer: NodeJS.Timeout | undefined;
 	let beatTimer: NodeJS.Timeout | undefined;
 	let polling: Promise<void> | undefined;
 	let failing = false;
+	/** Who answered the last question. */
+	let server: string | undefined;
 	let lastGoodMs = nowMs();
 	let lastBeatMs = nowMs();
 	let held: Promise<void> | undefined;
@@ -68,12 +73,18 @@ export function createChanges({
 	async function read(): Promise<void> {
 		const startedMs = nowMs();
 		lastPollMs = startedMs;
-		const news = await store.news();
+		const news = await store.news().catch((error: unknown) => {
+			known.clear();
+			throw error;
+		});
+		// After a failover that lost the last writes, the new server gives their versions to others: none says what is known.
+		if (news.accounts.server !== server) known.clear();
+		server = news.accounts.server;
 		let failure: unknown;
-		for (const [topic, load] of Object.entries(reload) as [ChangeTopic, (version: number) => Promise<void>][]) {
+		for (const [topic, load] of Object.entries(reload) as [ChangeTopic, Reload][]) {
 			if (known.get(topic) === news[topic].version) continue;
 			try {
-				await load(news[topic].version);
+				await load(news[topic].version, !known.has(topic));
 				known.set(topic, news[topic].version);
 				measure(topic, news[topic], startedMs);
 			} catch (error) {

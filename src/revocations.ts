@@ -39,10 +39,11 @@ export function createRevocations({ store }: { store: Store }) {
 	 * Reads what was revoked since the last call. What this process has once known it keeps until its time.
 	 *
 	 * @param version of the topic `revocations`, asked before.
+	 * @param anew whether to read all: what was read before may be from a store that went on otherwise.
 	 */
-	async function load(version: number): Promise<void> {
+	async function load(version: number, anew: boolean): Promise<void> {
 		// A store that was restored from a backup counts on from an earlier version.
-		let after = { seq: version < seen ? 0 : seen, id: "" };
+		let after = { seq: anew || version < seen ? 0 : seen, id: "" };
 		for (let more = true; more; ) {
 			const rows = await store.following
 				.selectFrom("revocations")

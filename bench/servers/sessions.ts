@@ -219,7 +219,7 @@ answerQuestions(urlOf(app), {
 			await sql`with recursive counted (n) as (select 1 union all select n + 1 from counted where n < ${count})
 				insert into revocations select lower(hex(randomblob(11))), ${endsAt}, ${seq} from counted`.execute(transaction);
 		});
-		await revocations.load((await store.news()).revocations.version);
+		await revocations.load((await store.news()).revocations.version, false);
 		globalThis.gc?.();
 		return revocations.size();
 	},

@@ -60,6 +60,8 @@ export interface Backend {
 	nowMsExpression(): RawBuilder<number>;
 	/** Whether what answers takes no writes. */
 	readOnlyExpression(): RawBuilder<boolean>;
+	/** Which server answers, as text: another one after a failover and after a restart. */
+	serverExpression(): RawBuilder<string>;
 	/** Uses no connection again that is open now. */
 	renew(): void;
 	/** Wakes the other replicas that listen: something was announced, and committed. */

@@ -80,6 +80,7 @@ export function createPostgresBackend({
 		nowExpression: () => sql<number>`floor(extract(epoch from clock_timestamp()))::bigint`,
 		nowMsExpression: () => sql<number>`floor(extract(epoch from clock_timestamp()) * 1000)::bigint`,
 		readOnlyExpression: () => sql<boolean>`current_setting('transaction_read_only') = 'on'`,
+		serverExpression: () => sql<string>`pg_postmaster_start_time()::text`,
 		renew: pools.renew,
 		notify: pools.notify,
 		stats: pools.stats,

@@ -55,6 +55,7 @@ export function createSqliteBackend({ dataDir, clock }: { dataDir: string; clock
 		nowMsExpression: () => sql<number>`cast(unixepoch('subsec') * 1000 as integer)`,
 		// A full disk is found out by who writes; there is no other server to turn to.
 		readOnlyExpression: () => sql<boolean>`false`,
+		serverExpression: () => sql<string>`''`,
 		renew: () => {},
 		notify: () => {},
 		stats: () => ({ statements: statementSeconds.read(), connections: turns.stats() }),

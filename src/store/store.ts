@@ -89,6 +89,8 @@ export interface News {
 	/** Milliseconds of the store's clock: when this version was announced, a moment before its commit; and now. */
 	announcedMs: number | null;
 	nowMs: number;
+	/** Which server said so: PostgreSQL's, since it was started. */
+	server: string;
 }
 
 /** Where a value goes in a prepared statement. */
@@ -127,7 +129,8 @@ export async function openStore({
 	const askNews = prepare(following, () => {
 		const now = backend.nowMsExpression().as("nowMs");
 		const readOnly = backend.readOnlyExpression().as("readOnly");
-		const columns = ["topic", "version", "announced_ms as announcedMs", now, readOnly] as const;
+		const server = backend.serverExpression().as("server");
+		const columns = ["topic", "version", "announced_ms as announcedMs", now, readOnly, server] as const;
 		return following.selectFrom("changes").select(columns);
 	});
 	/** The transactions of `transaction`, and whether they have announced something. */

@@ -137,10 +137,11 @@ export function createLimits({
 			if (await spraying.note(isDisabled ? spraying.anyRow() : passwordRow, account.key))
 				securityEvents.record({ event: "login_password_sprayed" }, origin);
 		};
-		// What fails leaves the try counted: the answer does not depend on it.
+		// What fails leaves the try counted. Only of a right one the answer depends on it: its login needs the store next, and
+		// would wait for that once more.
 		return {
 			first: false,
-			right: () => quietly(tries.giveBack(both, account.key)).finally(end),
+			right: () => tries.giveBack(both, account.key).finally(end),
 			unchecked: () => quietly(tries.giveBack(both)).finally(end),
 			abandoned() {
 				end();
@@ -181,7 +182,7 @@ export function createLimits({
 		}
 		return {
 			first,
-			right: () => quietly(tries.giveBack([own], own.key)).finally(end),
+			right: () => tries.giveBack([own], own.key).finally(end),
 			unchecked: () => quietly(tries.giveBack([own])).finally(end),
 			abandoned: end,
 			async wrong() {

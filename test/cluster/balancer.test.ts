@@ -11,8 +11,8 @@ import { needs } from "./support/packages.ts";
 /** A program that answers every path alike, and can be away from its port. */
 async function startAnswerer(owner: Owner) {
 	let status = 200;
-	const server: Server = createServer((_request, response) => {
-		response.writeHead(status, { connection: "close" }).end();
+	const server: Server = createServer(({ headers }, response) => {
+		response.writeHead(status, { connection: "close" }).end(JSON.stringify(headers));
 	}).listen(0, "127.0.0.1");
 	await once(server, "listening");
 	const { port } = server.address() as AddressInfo;
@@ -89,3 +89,18 @@ t.test(
 		t.ok(tookMs > 7500 && tookMs < 9500, `after ${tookMs.toFixed(0)} ms`);
 	},
 );
+
+t.test("what only a trusted proxy may say does not pass when a client says it", needs("haproxy"), async (t) => {
+	const { balancer } = await startThree(t);
+	const said = {
+		"x-forwarded-for": "192.0.2.1",
+		"x-forwarded-host": "evil.example",
+		"x-forwarded-proto": "gopher",
+		"x-request-id": "said-by-the-client",
+		traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		tracestate: "said=by-the-client",
+	};
+	const heard = (await (await fetch(balancer.url, { headers: said })).json()) as Record<string, string>;
+	for (const [name, value] of Object.entries(said)) t.not(heard[name], value, name);
+	t.match(heard, { "x-forwarded-for": "127.0.0.1", "x-request-id": /^[0-9a-f-]{36}$/ }, "but its own word does");
+});

@@ -1,6 +1,8 @@
 /** PostgreSQL is frozen, or the network to it swallows everything: connections stay open, and nothing answers. */
 import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import { rootAccount } from "../support/process.ts";
 import { full, progress } from "../support/rounds.ts";
 import { startBalancer } from "./support/balancer.ts";
 import { startDatabase } from "./support/database.ts";
@@ -16,6 +18,40 @@ const seconds = full ? 60 : 15;
 const holds = ({ server: { pid } }: Replica) => ({
 	megabytes: Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024,
 	files: readdirSync(`/proc/${pid}/fd`).length,
+});
+
+t.test("Z07, fault 5: logins whose hash is being checked when the database freezes end within 2 s, too", async (t) => {
+	const database = await startDatabase(t);
+	// A hash takes some 0.2 s here, and the second one waits for the first.
+	const [replica] = await startReplicas(t, database.url, {
+		count: 1,
+		settings: { HASH_COST: "12", LOGIN_LIMITS: "on" },
+	});
+	if (!replica) throw new Error("one replica");
+	const client = createClient();
+	t.teardown(client.close);
+	await client.login(replica.url, "root");
+	const fields = { username: rootAccount.BOOTSTRAP_USERNAME, password: rootAccount.BOOTSTRAP_PASSWORD };
+	let frozenMs = Number.POSITIVE_INFINITY;
+	const logins = Array.from({ length: 2 }, async () => {
+		const { status } = await client.send(`${replica.url}/login`, { fields });
+		return { status, afterMs: performance.now() - frozenMs };
+	});
+	await sleep(100);
+	database.freeze();
+	frozenMs = performance.now();
+	const answers = await Promise.all(logins);
+	progress(answers.map(({ status, afterMs }) => `${status} after ${afterMs.toFixed(0)} ms`).join(", "));
+	t.ok(
+		answers.every(({ status }) => status === 503),
+		"both were under way",
+	);
+	// One wait of 1.9 s and what was left of two hashes; a second wait would make it 4 s.
+	t.ok(
+		answers.every(({ afterMs }) => afterMs < 2750),
+		"neither waited for it twice",
+	);
+	database.thaw();
 });
 
 for (const [title, cause] of [

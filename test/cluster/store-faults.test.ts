@@ -205,6 +205,42 @@ t.test("fault 6: a backend that is killed costs what was under way, and no repli
 });
 
 t.test(
+	"Z23, V02, fault 7: a failover that lost writes: what is revoked afterwards is, also at a replica that had heard of more",
+	async (t) => {
+		const old = await startDatabase(t);
+		const [before, after] = [await openProxy(t, old.port), await openProxy(t, old.port)];
+		const through = (port: number) => Object.assign(new URL(old.url), { port: String(port) }).href;
+		const [here] = await startReplicas(t, through(before.port), { count: 1 });
+		const [there] = await startReplicas(t, through(after.port), { count: 1 });
+		if (!here || !there) throw new Error("two replicas");
+		const client = open(t);
+		const logout = (url: string, pair: TokenPair) =>
+			client.send(`${url}/logout`, { token: pair.access_token, fields: {} });
+		const use = async (url: string, pair: TokenPair) =>
+			(await client.send(`${url}/protected`, { token: pair.access_token })).status;
+		const refusedAt = (url: string, pair: TokenPair) => async () => (await use(url, pair)) === 401;
+		const [lost, next] = [await client.login(here.url, "root"), await client.login(here.url, "root")];
+		// A standby that has not heard of what comes now.
+		const standby = await startDatabase(t, { folder: await copyOf(t, old) });
+		t.equal((await logout(here.url, lost)).status, 204);
+		await until("the logout is known there", refusedAt(there.url, lost), patience);
+
+		// There the network is away until all is over.
+		after.line.refuses = true;
+		after.cutAll();
+		await old.stop();
+		before.line.target = standby.port;
+		const out = async () => (await logout(here.url, next)).status === 204;
+		await until("one can log out again, under the number that the lost logout had", out, patience);
+		t.equal(await use(there.url, next), 200, "nobody has told it");
+		after.line.target = standby.port;
+		after.line.refuses = false;
+		await until("the logout is known there", refusedAt(there.url, next), { seconds: 5, everyMs: 25 });
+		t.same([await use(here.url, lost), await use(there.url, lost)], [401, 401], "what a replica has heard it keeps");
+	},
+);
+
+t.test(
 	"Z23, fault 7: a server that turned read-only is left for the new one within ten seconds, with all that was true",
 	async (t) => {
 		const old = await startDatabase(t);

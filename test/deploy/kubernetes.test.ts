@@ -228,7 +228,9 @@ t.test("K08: every variable is a setting, and the settings as a whole are accept
 					writeFileSync(environment[name], contents[file?.key ?? ""] ?? "");
 				}
 				for (const name of Object.keys(environment)) t.ok(names.includes(name), `${what}: ${name} is a setting`);
-				const { config } = loadConfig(environment);
+				// No default: whom the gateway's addresses belong to, only who runs it knows.
+				t.throws(() => loadConfig(environment), /TRUST_PROXY/, `${what}: does not start before it is set`);
+				const { config } = loadConfig({ ...environment, TRUST_PROXY: "192.0.2.0/28" });
 				t.equal(config.secret, testSecret, `${what}: the secret comes from its file`);
 				t.equal(config.databaseUrl !== undefined, variant === "base", `${what}: where the store is`);
 				const cpus = Number(container.resources.requests.cpu);

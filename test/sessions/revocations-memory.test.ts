@@ -17,7 +17,7 @@ const token = (tokenId: string, sessionId = "none") => ({ id: "nobody", sessionI
 
 /** Loads what the store has by now. */
 const loadAll = async (store: Store, revocations: Revocations) =>
-	revocations.load((await versionsOf(store)).revocations);
+	revocations.load((await versionsOf(store)).revocations, false);
 
 /** Writes many ids at once, as many logouts would: all of one `seq` or each of its own. */
 async function fill(

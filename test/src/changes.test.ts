@@ -21,6 +21,41 @@ t.test("everything is loaded at the start, then only what has changed, within a 
 	t.equal(store.questions, asked, "none after the end");
 });
 
+t.test(
+	"fault 7: after a failure, and of another server, everything is loaded anew: its versions may be others",
+	async (t) => {
+		const { changes, store, loaded, loadedAnew, fail, heal, pass } = follow(t);
+		const all = ["accounts", "keys", "revocations"];
+		await changes.start();
+		t.same(loaded.splice(0), all);
+		loadedAnew.length = 0;
+		store.server = "the second";
+		await pass(1000);
+		t.same(loadedAnew.splice(0), all, "another server, which no question has missed");
+		fail();
+		await pass(1000);
+		heal();
+		await pass(1000);
+		t.same(loadedAnew.splice(0), all, "the same one after a failure: it may have lost its last writes");
+		loaded.length = 0;
+		await pass(3000);
+		t.same(loaded, [], "and then only what changes");
+	},
+);
+
+t.test("what could not be loaded of another server is loaded anew once more", async (t) => {
+	const { changes, store, loadedAnew, reload, pass } = follow(t);
+	await changes.start();
+	const { keys } = reload;
+	reload.keys = () => Promise.reject(new Error("half way"));
+	store.server = "the second";
+	await pass(1000);
+	reload.keys = keys;
+	loadedAnew.length = 0;
+	await pass(1000);
+	t.ok(loadedAnew.includes("keys"));
+});
+
 t.test("a first load that fails stops the start", async (t) => {
 	const { changes, fail, heal, reload } = follow(t);
 	fail();

@@ -10,6 +10,7 @@ export function follow(t: { teardown: (end: () => unknown) => void }, maxStalene
 	let now = 1_000_000;
 	const versions: Record<ChangeTopic, number> = { accounts: 0, keys: 0, revocations: 0 };
 	const loaded: ChangeTopic[] = [];
+	const loadedAnew: ChangeTopic[] = [];
 	const lines: string[] = [];
 	const store = {
 		questions: 0,
@@ -17,15 +18,19 @@ export function follow(t: { teardown: (end: () => unknown) => void }, maxStalene
 		answer: async () => ({ ...versions }),
 		/** When the last change was announced, by the store's clock, which is this test's. */
 		announcedMs: null as number | null,
+		/** Which server answers. */
+		server: "the first",
 		async news() {
 			store.questions++;
 			const answer = await store.answer();
-			const of = (topic: ChangeTopic) => ({ version: answer[topic], announcedMs: store.announcedMs, nowMs: now });
+			const { announcedMs, server } = store;
+			const of = (topic: ChangeTopic) => ({ version: answer[topic], announcedMs, nowMs: now, server });
 			return { accounts: of("accounts"), keys: of("keys"), revocations: of("revocations") };
 		},
 	};
-	const load = (topic: ChangeTopic) => async () => {
+	const load = (topic: ChangeTopic) => async (_version: number, anew: boolean) => {
 		loaded.push(topic);
+		if (anew) loadedAnew.push(topic);
 	};
 	const reload = { accounts: load("accounts"), keys: load("keys"), revocations: load("revocations") };
 	const log = pino({ level: "trace" }, { write: (line: string) => void lines.push(JSON.parse(line).msg) });
@@ -61,7 +66,7 @@ export function follow(t: { teardown: (end: () => unknown) => void }, maxStalene
 		gates.push(resolve);
 		return resolve;
 	};
-	return { changes, store, versions, loaded, lines, reload, pass, freeze, fail, heal, silence };
+	return { changes, store, versions, loaded, loadedAnew, lines, reload, pass, freeze, fail, heal, silence };
 }
 
 /** Lets every promise that can go on do so. */
