@@ -8,6 +8,7 @@ export default fp(
 	async (app) => {
 		const { allowedOrigins } = app.services.config;
 		const check: onRequestHookHandler = (request, _reply, done) => {
+			if (safeMethods.has(request.method)) return done();
 			const { origin, "sec-fetch-site": site } = request.headers;
 			const facts = { origin, site: site as string | undefined, host: request.host };
 			done(isSameOrigin(facts, allowedOrigins) ? undefined : new errors.CROSS_ORIGIN_REFUSED());

@@ -49,7 +49,7 @@ declare module "fastify" {
 
 export default fp(
 	async (app) => {
-		const { clock, csrf, refresh, tokens } = app.services;
+		const { clock, config, csrf, refresh, tokens } = app.services;
 
 		app.decorate("makeAccessToken", async ({ user, session, fresh }) => {
 			const extra = await app.extraClaims({ user, session });
@@ -69,14 +69,16 @@ export default fp(
 				expires_in: access.seconds,
 				...(refreshToken === undefined ? {} : { refresh_expires_in: refreshSeconds }),
 			};
+			const csrfToken = csrf.valueFor(session.id);
 			if (delivery === "body")
 				return {
 					access_token: access.text,
 					...times,
 					...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
 					...(gift.deviceToken === undefined ? {} : { device_token: gift.deviceToken }),
+					// For a browser that has cookies of another session as well.
+					...(gift.refresh && config.tokenLocations.includes("cookie") ? { csrf_token: csrfToken } : {}),
 				};
-			const csrfToken = csrf.valueFor(session.id);
 			this.setTokenCookies({
 				access: { value: access.text, seconds: access.seconds },
 				csrf: { value: csrfToken, seconds: refreshSeconds },

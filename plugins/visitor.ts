@@ -5,6 +5,7 @@
 import type { FastifyRequest } from "fastify";
 import fp from "fastify-plugin";
 import { codeOf } from "../src/error-answers.ts";
+import { errors } from "../src/errors.ts";
 import type { Session } from "../src/sessions/session.ts";
 import type { User } from "../src/users/users.ts";
 
@@ -25,7 +26,7 @@ declare module "fastify" {
 
 export default fp(
 	async (app) => {
-		const { refresh, sessions, tokens, users } = app.services;
+		const { changes, refresh, sessions, tokens, users } = app.services;
 
 		app.decorateRequest("findVisitor", async function (this: FastifyRequest): Promise<Visitor | undefined> {
 			const cookies = this.cookieTokens();
@@ -37,6 +38,9 @@ export default fp(
 
 		const byAccess = (request: FastifyRequest, token: string): Promise<Session | undefined> =>
 			unlessInvalid(async () => {
+				// As a guard does: after a freeze what was revoked meanwhile is heard of first.
+				await changes.hold();
+				if (!changes.fresh()) throw new errors.STORE_UNAVAILABLE();
 				const principal = await app.verifyAccessToken(token);
 				await app.checkToken(principal, request);
 				return (await sessions.find(principal.sessionId))?.session;

@@ -114,7 +114,7 @@ export default async function login(app: App) {
 
 	/** The form again, with what went wrong; not where a form was posted that asks for no cookies. */
 	function refusalPage(refusal: ErrorAnswer, { body, headers }: FastifyRequest): Page | undefined {
-		const { delivery, next, username } = (body ?? { delivery: "cookie" }) as Record<string, unknown>;
+		const { delivery = usualDelivery, next, username } = (body ?? { delivery: "cookie" }) as Record<string, unknown>;
 		if (delivery !== "cookie") return undefined;
 		return loginPage({
 			language: languageOf(headers["accept-language"]),

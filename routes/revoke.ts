@@ -24,7 +24,7 @@ export default async function revoke(app: App) {
 			operationId: "revokeToken",
 			summary: "Revoke one of your tokens (RFC 7009)",
 			description:
-				"A refresh token takes its session with it, and so does the hundredth access token. What is not yours, or nothing any more, is 200 as well.",
+				"A refresh token takes its session with it, and so does the hundredth access token within the life of one. What is not yours, or nothing any more, is 200 as well.",
 			tags: ["sessions"],
 			consumes: ["application/x-www-form-urlencoded"],
 			querystring: NoQuery,

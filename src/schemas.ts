@@ -53,7 +53,7 @@ const tokenFields = {
 	expires_in: Type.Integer({ description: "Seconds until the access token expires" }),
 	refresh_token: Type.String(),
 	refresh_expires_in: Type.Integer({ description: "Seconds until the refresh token expires" }),
-	csrf_token: Type.String({ description: "With cookies: what to repeat in X-CSRF-Token" }),
+	csrf_token: Type.String({ description: "Where cookies are on: what to repeat in X-CSRF-Token" }),
 	device_token: Type.String({
 		description: "From a login: what to send as X-Device-Token at the next one from the same device",
 	}),
@@ -71,27 +71,35 @@ export const TokenAnswer = Type.Partial(
 	}),
 );
 
-/** The same as the API page shows it: each form with what it always has. Without cookies there is only the first. */
+/** The same as the API page shows it: each form with what it always has. Without cookies there is only one. */
 export function shownTokenAnswer(cookies: boolean): TSchema {
 	const { access_token, token_type, expires_in, refresh_token, refresh_expires_in, csrf_token, device_token } =
 		tokenFields;
+	const access = { access_token, token_type, expires_in };
+	const device = { device_token: Type.Optional(device_token) };
+	if (!cookies)
+		return Type.Object(
+			{
+				...access,
+				refresh_token: Type.Optional(refresh_token),
+				refresh_expires_in: Type.Optional(refresh_expires_in),
+				...device,
+			},
+			{ additionalProperties: false, description: "The tokens" },
+		);
 	const inBody = Type.Object(
-		{
-			access_token,
-			token_type,
-			expires_in,
-			refresh_token: Type.Optional(refresh_token),
-			refresh_expires_in: Type.Optional(refresh_expires_in),
-			device_token: Type.Optional(device_token),
-		},
+		{ ...access, refresh_token, refresh_expires_in, ...device, csrf_token },
 		{ additionalProperties: false, description: "The tokens" },
 	);
-	if (!cookies) return inBody;
+	const accessInBody = Type.Object(access, {
+		additionalProperties: false,
+		description: "An access token of the same session",
+	});
 	const inCookies = Type.Object(
 		{ token_type, expires_in, refresh_expires_in: Type.Optional(refresh_expires_in), csrf_token },
 		{ additionalProperties: false, description: "Where they went into cookies" },
 	);
-	return Type.Union([inBody, inCookies], { description: TokenAnswer.description ?? "" });
+	return Type.Union([inBody, accessInBody, inCookies], { description: TokenAnswer.description ?? "" });
 }
 
 /** `schema.querystring` of a route that takes no query: what should be in the body must not be in a URL (ASVS 14.2.1). */

@@ -31,10 +31,13 @@ const rows = [
 ];
 const faults = Array.from({ length: 33 }, (_, index) => index + 1);
 
-/** Everything that a test says of itself: its title stands in quotes behind t.test or in a table of cases. */
+/** What titles begin with: `F03, F09: …`, `SQLite: V05: …`. No comment and no other text begins so within quotes. */
 const titles = globSync("test/**/*.test.ts", { cwd: root })
 	.filter((path) => path !== "test/requirements.test.ts")
-	.map(read)
+	.flatMap((path) => [
+		...read(path).matchAll(/["`](?:\$\{kind\}: )?((?:(?:[A-Z]\d\d|faults? \d+|\d+)(?:, | and |: ))+)/gi),
+	])
+	.map(([, named]) => named)
 	.join("\n");
 /** The table on the page of the cluster tests: a row or a fault, and where it is shown or why it is not. */
 const table = new Map(

@@ -102,6 +102,14 @@ function complete(values: { -readonly [K in Key]: Config[K] }, sources: Sources,
 	} else if (production && !values.issuer.startsWith("https:")) {
 		problems.push("ISSUER must be an https address in production");
 	}
+	if (
+		values.tokenLocations.includes("cookie") &&
+		URL.canParse(values.issuer) &&
+		new URL(values.issuer).pathname !== "/"
+	)
+		problems.push(
+			"ISSUER must not have a path where TOKEN_LOCATIONS has cookie: the pages post to the root of their host, and its cookies go to everything on it",
+		);
 	if (values.audience.length === 0) values.audience = [values.issuer];
 	if (production && sources.docs === "default") values.docs = false;
 	if (values.databaseUrl !== undefined && values.secret === undefined) {

@@ -26,8 +26,11 @@ type Shown = Pick<Principal, "kind" | "sessionId" | "expiresAt">;
 
 /** Builds this half of the sessions, over the table `sessions`. */
 export function createEnding({ store, revocations }: { store: Store; revocations: Revocations }) {
-	/** How many access tokens of a session were revoked one by one in this process. */
-	const revokedOneByOne = new LRUCache<string, number>({ max: 10_000 });
+	/**
+	 * How many access tokens of a session were revoked one by one in this process, and when the first of them expires: what
+	 * is issued from then on is counted anew, as nobody has to remember that one any more.
+	 */
+	const revokedOneByOne = new LRUCache<string, { count: number; until: number }>({ max: 10_000 });
 
 	/** What is too many; in steps, as everywhere. */
 	const findSurplus = store.prepare((slot: Slot<{ userId: string; begun: string }>) =>
@@ -79,13 +82,15 @@ export function createEnding({ store, revocations }: { store: Store; revocations
 
 	return {
 		/**
-		 * Refuses one access token. Where it is the hundredth of its session, the session ends (RFC 7009 section 2.1): that is
-		 * one id to remember for every replica, in place of as many as somebody likes.
+		 * Refuses one access token. Where it is the hundredth of its session within the life of one, the session ends (RFC 7009
+		 * section 2.1): that is one id to remember for every replica, in place of as many as somebody likes.
 		 */
 		async revokeToken(principal: Principal): Promise<void> {
-			const { sessionId } = principal;
-			const count = (revokedOneByOne.get(sessionId) ?? 0) + 1;
-			revokedOneByOne.set(sessionId, count);
+			const { sessionId, issuedAt, expiresAt } = principal;
+			const before = revokedOneByOne.get(sessionId);
+			const goesOn = before !== undefined && issuedAt < before.until;
+			const count = goesOn ? before.count + 1 : 1;
+			revokedOneByOne.set(sessionId, { count, until: goesOn ? before.until : expiresAt });
 			if (count < mostRevokedTokens) await revocations.revokeToken(principal);
 			else await end((row) => row("id", "=", sessionId), { shown: principal });
 		},

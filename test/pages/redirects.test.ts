@@ -151,8 +151,8 @@ t.test("W03: one rule, default deny", async (t) => {
 		t.equal(redirectTarget(next, []), "/", `${next}, but no host is allowed`);
 });
 
-t.test("W03, W09: every line of the public lists, at the login page", async (t) => {
-	if (!existsSync(vectors)) return t.comment("../shared/vectors is not here: skipped");
+const skip = existsSync(vectors) ? {} : { skip: "../shared/vectors is not here" };
+t.test("W03, W09: every line of the public lists, at the login page", skip, async (t) => {
 	const house = await testApp(t, { settings });
 	const jar = createJar(house);
 	await jar.login("root");

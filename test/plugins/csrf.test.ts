@@ -1,6 +1,7 @@
 /** L22 and the decision "Same origin": the table of what may post, at /login and at /password. */
 import t from "tap";
 import { form, goodPassword, type TestApp, testApp } from "../support/app.ts";
+import { createJar, sameOrigin } from "../support/jar.ts";
 
 type Headers = Record<string, string>;
 const host = "login.example.com";
@@ -98,4 +99,31 @@ t.test("L22: X-Forwarded-Host counts from a trusted proxy alone", async (t) => {
 	t.equal((await send(house, "/login", fields, headers)).statusCode, 200);
 	const direct = { ...headers, host: "public.example", "x-forwarded-host": "other.example" };
 	t.equal((await send(house, "/login", fields, direct)).statusCode, 403);
+});
+
+t.test("C09: a Bearer token beside the cookies of another session needs the value that came with it", async (t) => {
+	const house = await testApp(t, { settings: { TOKEN_LOCATIONS: "header,cookie" } });
+	const jar = createJar(house);
+	await jar.login("root");
+	const { access_token: token, csrf_token: value } = (await house.login("root")).json();
+	const logout = (csrf: string) =>
+		jar.send("/logout", { headers: { ...sameOrigin, authorization: `Bearer ${token}`, "x-csrf-token": csrf } });
+	t.match((await logout(jar.csrf())).json(), { code: "CSRF_TOKEN_MISMATCH" }, "not that of the cookies");
+	t.equal((await logout(value)).statusCode, 204);
+	t.equal((await jar.get("/protected")).statusCode, 200, "the other session goes on");
+});
+
+t.test("a route that also reads is not concerned where it is read", async (t) => {
+	const house = await testApp(t, {
+		extend: (app) =>
+			void app.route({
+				method: ["GET", "POST"],
+				url: "/both",
+				config: { access: "public" },
+				handler: async () => ({}),
+			}),
+	});
+	const headers = { host, "sec-fetch-site": "cross-site" };
+	t.equal((await house.app.inject({ method: "GET", url: "/both", headers })).statusCode, 200);
+	t.equal((await house.app.inject({ method: "POST", url: "/both", headers })).statusCode, 403);
 });

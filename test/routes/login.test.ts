@@ -187,4 +187,21 @@ t.test("where only cookies count, a login gives cookies unless it is told otherw
 	const cookie = (answer.cookies as { name: string; value: string }[]).map(({ name, value }) => `${name}=${value}`);
 	t.equal((await app.inject({ url: "/protected", headers: { cookie: cookie.join("; ") } })).statusCode, 200);
 	t.equal((await get("/protected", "x")).json().code, "AUTHENTICATION_REQUIRED", "a header is not looked at");
+	const { payload, headers } = form({ username: "root", password: "not the password" });
+	const byBrowser = { method: "POST" as const, url: "/login", payload, headers: { ...headers, accept: "text/html" } };
+	const refused = await app.inject(byBrowser);
+	t.match(
+		refused,
+		{ statusCode: 401, headers: { "content-type": /^text\/html/ } },
+		"a form without `delivery` gets a page",
+	);
+	const authorization = "Bearer x";
+	const two = form({ refresh_token: "y" });
+	const twice = await app.inject({
+		method: "POST",
+		url: "/refresh",
+		payload: two.payload,
+		headers: { ...two.headers, authorization },
+	});
+	t.equal(twice.json().code, "TWO_CREDENTIALS", "B03: nor is it overlooked beside a form");
 });

@@ -10,6 +10,7 @@ import {
 	claimsOf,
 	introspector,
 	openDoors,
+	type Pair,
 	passTime,
 	post,
 	refreshWith,
@@ -185,4 +186,24 @@ onEachStore((kind) => {
 			);
 		});
 	});
+});
+
+// What is counted is in memory, and its clock the process's: there is nothing about the store in it.
+t.test("V05: who revokes many tokens over many of their lives keeps the session", async (t) => {
+	const house = await testApp(t);
+	const ada = await house.addUser("ada");
+	let pair: Pair = await beginSession(house, ada);
+	for (let life = 0; life < 3; life++) {
+		const caller = await beginSession(house, ada);
+		const session = claimsOf(pair.access);
+		for (let count = 0; count < 45; count++) {
+			const jti = `${life}-${count}`;
+			const token = await house.app.signAccessToken({ ...session, jti } as unknown as AccessClaims);
+			t.equal((await post(house, "/revoke", { token }, caller.access)).statusCode, 200);
+			t.equal((await house.get("/protected", token)).statusCode, 401);
+		}
+		await passTime(house, 1000);
+		pair = await rotate(t, house, pair.refresh);
+	}
+	t.equal((await house.get("/protected", pair.access)).statusCode, 200);
 });

@@ -39,6 +39,10 @@ t.test("K01: the first account is set whole or not at all", async (t) => {
 });
 
 t.test("K03: settings that weaken safety are refused", async (t) => {
+	const cookies = { ...production, TOKEN_LOCATIONS: "header,cookie" };
+	refused(t, "ISSUER", "https://example.com/auth", /must not have a path where TOKEN_LOCATIONS has cookie/, cookies);
+	accepted(t, { ...production, ISSUER: "https://example.com/auth" });
+	accepted(t, cookies);
 	refused(t, "ISSUER", "http://login.example.com", /must be an https address in production/, {
 		NODE_ENV: "production",
 	});
