@@ -1,10 +1,11 @@
 /** A backup is made while the service works, and a service that is started on it works. */
 import { execFileSync } from "node:child_process";
-import { cpSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import pg from "pg";
 import t, { type Test } from "tap";
-import { clientOf, run, type Settings, startServer } from "../support/process.ts";
+import { clientOf, run, type Settings, startServer, type TokenPair } from "../support/process.ts";
 import { progress } from "../support/rounds.ts";
 import { temporaryFolder } from "../support/stores.ts";
 import { databaseFolder, databaseUser, startDatabase } from "./support/database.ts";
@@ -54,6 +55,29 @@ t.test("Z19: `backup` copies a loaded SQLite store, and the copy serves", async 
 			return { ...settings, DATA_DIR: folder };
 		},
 	});
+});
+
+t.test("Z19: a backup is put in the place of a store that was killed, as docs/operations.md says", async (t) => {
+	const settings = { ...commonSettings(""), DATABASE_URL: undefined, DATA_DIR: temporaryFolder(t) };
+	const copy = join(temporaryFolder(t), "copy.db");
+	const server = await startServer(t, settings);
+	const before = await server.pairFor("root");
+	t.equal((await run(t, ["backup", copy], settings)).code, 0);
+	const after = await server.pairFor("root");
+	// As a crash does, this leaves the log of writes behind, with the session that came after the backup.
+	await server.kill();
+	t.ok(statSync(join(settings.DATA_DIR, "gatehouse.db-wal")).size > 0);
+	for (const name of ["gatehouse.db", "gatehouse.db-wal", "gatehouse.db-shm"]) rmSync(join(settings.DATA_DIR, name));
+	cpSync(copy, join(settings.DATA_DIR, "gatehouse.db"));
+
+	const again = await startServer(t, settings);
+	const refresh = async (pair: TokenPair) =>
+		(await again.post("/refresh", { refresh_token: pair.refresh_token })).status;
+	t.same([await refresh(before), await refresh(after)], [200, 401], "what was true when the backup was made");
+	await again.kill();
+	const database = new DatabaseSync(join(settings.DATA_DIR, "gatehouse.db"));
+	t.same(database.prepare("pragma integrity_check").all(), [{ integrity_check: "ok" }]);
+	database.close();
 });
 
 t.test("Z19: PostgreSQL's online backup of a loaded store restores to a service that works", async (t) => {

@@ -77,3 +77,31 @@ t.test(
 		t.equal(await refresh(fast, ofRight.refresh_token), 200);
 	},
 );
+
+t.test(
+	"Z12: a clock that is ten minutes slow: its tokens end early, those of the others are of the future to it",
+	needs("faketime"),
+	async (t) => {
+		const database = await startDatabase(t);
+		const replicas = await startReplicas(t, database.url, {
+			count: 2,
+			settings: (index) => (index === 0 ? clockOff(-600) : {}),
+		});
+		const [{ url: slow }, { url: right }] = replicas as [(typeof replicas)[0], (typeof replicas)[0]];
+		const client = createClient();
+		t.teardown(client.close);
+		const ofSlow = await client.login(slow, "root");
+		const ofRight = await client.login(right, "root");
+		const status = async (url: string, token: string) => (await client.send(`${url}/protected`, { token })).status;
+		t.equal(await status(slow, ofSlow.access_token), 200, "its own tokens serve on the slow one");
+		t.equal(await status(right, ofSlow.access_token), 200, "and on the right one, for ten minutes less");
+		t.equal(await status(slow, ofRight.access_token), 401, "the right one's are of the future there");
+		for (const [url, pair] of [
+			[right, ofSlow],
+			[slow, ofRight],
+		] as const) {
+			const answer = await client.send(`${url}/refresh`, { fields: { refresh_token: pair.refresh_token } });
+			t.equal(answer.status, 200, "sessions are the store's: by its clock, on every replica");
+		}
+	},
+);
