@@ -69,7 +69,6 @@ export default fp(
 				expires_in: access.seconds,
 				...(refreshToken === undefined ? {} : { refresh_expires_in: refreshSeconds }),
 			};
-			const csrfToken = csrf.valueFor(session.id);
 			if (delivery === "body")
 				return {
 					access_token: access.text,
@@ -77,8 +76,11 @@ export default fp(
 					...(refreshToken === undefined ? {} : { refresh_token: refreshToken }),
 					...(gift.deviceToken === undefined ? {} : { device_token: gift.deviceToken }),
 					// For a browser that has cookies of another session as well.
-					...(gift.refresh && config.tokenLocations.includes("cookie") ? { csrf_token: csrfToken } : {}),
+					...(gift.refresh && config.tokenLocations.includes("cookie")
+						? { csrf_token: csrf.valueFor(session.id) }
+						: {}),
 				};
+			const csrfToken = csrf.valueFor(session.id);
 			this.setTokenCookies({
 				access: { value: access.text, seconds: access.seconds },
 				csrf: { value: csrfToken, seconds: refreshSeconds },
