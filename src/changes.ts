@@ -18,6 +18,9 @@ const lagBounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 10, 6
 /** How long a request waits for the first poll after that. */
 const holdMs = 1000;
 
+/** A version that no topic has. */
+const never = -1;
+
 type Reload = (version: number, anew: boolean) => Promise<void>;
 
 export type Changes = ReturnType<typeof createChanges>;
@@ -39,7 +42,7 @@ export function createChanges({
 	/** A monotonic clock in milliseconds. */
 	nowMs?: () => number;
 }) {
-	/** The version of each topic that was loaded; without one it is loaded anew. */
+	/** The version of each topic that was loaded, or `never`; without one it is loaded anew. */
 	const known = new Map<ChangeTopic, number>();
 	let pollTimer: NodeJS.Timeout | undefined;
 	let beatTimer: NodeJS.Timeout | undefined;
@@ -83,8 +86,11 @@ export function createChanges({
 		let failure: unknown;
 		for (const [topic, load] of Object.entries(reload) as [ChangeTopic, Reload][]) {
 			if (known.get(topic) === news[topic].version) continue;
+			const anew = !known.has(topic);
+			// Begun anew once: where it fails half way, it goes on from there.
+			if (anew) known.set(topic, never);
 			try {
-				await load(news[topic].version, !known.has(topic));
+				await load(news[topic].version, anew);
 				known.set(topic, news[topic].version);
 				measure(topic, news[topic], startedMs);
 			} catch (error) {

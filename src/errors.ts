@@ -106,7 +106,7 @@ export const catalogue = {
 	CSRF_TOKEN_MISMATCH: {
 		statusCode: 403,
 		message: "The value in X-CSRF-Token or csrf_token belongs to another session",
-		doc: "The value that was repeated is not the one of this session. Read the cookie __Host-csrf again; with a Bearer token beside cookies it is the csrf_token that came with the token.",
+		doc: "The value that was repeated is not the one of this session. Read the cookie __Host-csrf again; with a Bearer token beside cookies it is the csrf_token that came with the login of its session.",
 	},
 	NOT_FOUND: {
 		statusCode: 404,

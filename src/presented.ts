@@ -34,12 +34,12 @@ export function findToken(
 	const { authorization, cookie: cookieHeader } = request.headers;
 	const cookieTokens = cookieHeader !== undefined && looksIn.cookie ? request.cookieTokens() : {};
 	const cookies = cookieTokens.access !== undefined || cookieTokens.refresh !== undefined;
-	const header = bearerToken(authorization);
+	const header = looksIn.header ? bearerToken(authorization) : undefined;
 	const formTokens = looksIn.form ? tokensOfForm(request.body) : {};
 	const form = pick(formTokens, kind);
 	const two = kind === "either" && formTokens.access !== undefined && formTokens.refresh !== undefined;
 	if (two || (header !== undefined && form !== undefined)) throw new errors.TWO_CREDENTIALS();
-	if (header !== undefined && looksIn.header) {
+	if (header !== undefined) {
 		// An access token has dots, a refresh token has none.
 		const isAccess = kind === "access" || (kind === "either" && header.includes("."));
 		return { token: header, kind: isAccess ? "access" : "refresh", location: "header", cookies };

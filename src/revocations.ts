@@ -32,6 +32,8 @@ export function createRevocations({ store }: { store: Store }) {
 	const ids = new Map<string, number>();
 	/** Everything up to this version of the topic is in the map. */
 	let seen = 0;
+	/** How far the table was read: a load that fails half way goes on from there. */
+	let read = { seq: 0, id: "" };
 	/** Everything issued before is refused, in epoch seconds. */
 	let issuedBefore = 0;
 
@@ -43,18 +45,18 @@ export function createRevocations({ store }: { store: Store }) {
 	 */
 	async function load(version: number, anew: boolean): Promise<void> {
 		// A store that was restored from a backup counts on from an earlier version.
-		let after = { seq: anew || version < seen ? 0 : seen, id: "" };
+		if (anew || version < seen) read = { seq: 0, id: "" };
 		for (let more = true; more; ) {
 			const rows = await store.following
 				.selectFrom("revocations")
 				.select(["id", "ends_at", "seq"])
-				.where(({ eb, refTuple, tuple }) => eb(refTuple("seq", "id"), ">", tuple(after.seq, after.id)))
+				.where(({ eb, refTuple, tuple }) => eb(refTuple("seq", "id"), ">", tuple(read.seq, read.id)))
 				.orderBy("seq")
 				.orderBy("id")
 				.limit(page)
 				.execute();
 			for (const { id, ends_at } of rows) keep(id, ends_at);
-			after = rows.at(-1) ?? after;
+			read = rows.at(-1) ?? read;
 			more = rows.length === page;
 		}
 		const cutoff = await store.following
@@ -64,6 +66,7 @@ export function createRevocations({ store }: { store: Store }) {
 			.executeTakeFirst();
 		issuedBefore = Math.max(issuedBefore, cutoff?.at ?? 0);
 		seen = version;
+		read = { seq: version, id: "" };
 	}
 
 	/**

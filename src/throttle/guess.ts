@@ -22,6 +22,7 @@ export interface Guess {
 export interface Try {
 	/** Whether it goes first in the queue: it comes from a known device, and no other of its account goes first now. */
 	readonly first: boolean;
+	/** Throws STORE_UNAVAILABLE where the store cannot be written: then no login can begin, either. */
 	right(): Promise<void>;
 	wrong(): Promise<void>;
 	/** No hash was spent on it. */

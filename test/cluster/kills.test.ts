@@ -26,7 +26,8 @@ t.test(
 	needs("haproxy"),
 	async (t) => {
 		const database = await startDatabase(t);
-		const replicas = await startReplicas(t, database.url);
+		// The kills take twenty minutes, longer than a token lives otherwise.
+		const replicas = await startReplicas(t, database.url, { settings: { ACCESS_TOKEN_SECONDS: "86400" } });
 		const { url } = await startBalancer(
 			t,
 			replicas.map(({ port }) => port),

@@ -220,3 +220,28 @@ t.test("without its store the page is a 503 in words", async (t) => {
 	t.match(answer.body, /not available right now/);
 	t.match((await jar.get("/")).json(), { code: "STORE_UNAVAILABLE" });
 });
+
+t.test(
+	"V02: whose access cookie it is waits, as a guard does, for what was revoked while the process stood still",
+	async (t) => {
+		const house = await testApp(t, { settings });
+		const jar = createJar(house);
+		await jar.login("root");
+		const { changes } = house.services;
+		const { hold, fresh } = changes;
+		const { promise, resolve } = Promise.withResolvers<void>();
+		changes.hold = () => promise;
+		let answered = false;
+		const page = jar.get("/").finally(() => {
+			answered = true;
+		});
+		await new Promise((later) => setTimeout(later, 100));
+		t.notOk(answered, "before it has heard nobody is shown");
+		resolve();
+		t.equal((await page).statusCode, 200);
+		changes.hold = hold;
+		changes.fresh = () => false;
+		t.equal((await jar.get("/")).statusCode, 503, "nor on news that are too old");
+		changes.fresh = fresh;
+	},
+);

@@ -195,13 +195,4 @@ t.test("where only cookies count, a login gives cookies unless it is told otherw
 		{ statusCode: 401, headers: { "content-type": /^text\/html/ } },
 		"a form without `delivery` gets a page",
 	);
-	const authorization = "Bearer x";
-	const two = form({ refresh_token: "y" });
-	const twice = await app.inject({
-		method: "POST",
-		url: "/refresh",
-		payload: two.payload,
-		headers: { ...two.headers, authorization },
-	});
-	t.equal(twice.json().code, "TWO_CREDENTIALS", "B03: nor is it overlooked beside a form");
 });

@@ -105,6 +105,23 @@ onEachStore((kind, open) => {
 		t.ok(revocations.has(token("unknown", "one-5")), "a sid closes as a jti does");
 	});
 
+	t.test(`${kind}: fault 7: anew, everything is read, also what has a number that was passed`, async (t) => {
+		const { location, store } = await openEmpty(t);
+		const revocations = createRevocations({ store });
+		const endsAt = (await store.now()) + 1000;
+		await fill(location, store, { count: 10, prefix: "known-", seq: "each", endsAt });
+		await loadAll(store, revocations);
+		// As another server has it, on which others were revoked under the same numbers.
+		await sql`delete from revocations`.execute(store.db);
+		await store.db.updateTable("changes").set({ version: 0 }).where("topic", "=", "revocations").execute();
+		await fill(location, store, { count: 10, prefix: "other-", seq: "each", endsAt });
+		await loadAll(store, revocations);
+		t.notOk(revocations.has(token("other-1")), "it was passed already");
+		await revocations.load((await versionsOf(store)).revocations, true);
+		t.ok(revocations.has(token("other-1")));
+		t.ok(revocations.has(token("known-1")), "what it has once known it keeps");
+	});
+
 	t.test(`${kind}: V01: of two ends of one id the later one counts, whichever is written last`, async (t) => {
 		const { store } = await openEmpty(t);
 		const revocations = createRevocations({ store });
