@@ -107,12 +107,15 @@ export function createLedger(url: string, username: string) {
 			const wrong: string[] = [];
 			const settled = passwords.length === 1;
 			const found: string[] = [];
+			const statuses: number[] = [];
 			for (const password of passwords) {
 				const answer = await client.send(`${url}/login`, { fields: { username, password } });
+				statuses.push(answer.status);
 				if (answer.status === 200) found.push(password);
 				else if (settled) wrong.push(`the password it was given: ${answer.status}`);
 			}
-			if (found.length !== 1) wrong.push(`${found.length} of ${passwords.length} possible passwords work`);
+			if (found.length !== 1)
+				wrong.push(`${found.length} of ${passwords.length} possible passwords work: ${statuses.join(", ")}`);
 			passwords = found;
 			const still: TokenPair[] = [];
 			for (const { refresh_token } of live) {
