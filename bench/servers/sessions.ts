@@ -2,7 +2,6 @@
 import { createPrivateKey, randomBytes, randomInt, sign } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import formbody from "@fastify/formbody";
 import Fastify from "fastify";
 import { sql } from "kysely";
@@ -11,6 +10,8 @@ import { buildApp } from "../../src/app.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { createLog } from "../../src/log.ts";
 import { openServices } from "../../src/services.ts";
+import { placeOf } from "../../src/sessions/place.ts";
+import { openDatabase } from "../../src/store/sqlite-file.ts";
 import { concurrency, username } from "../processes.ts";
 import { beginSession } from "./begin-session.ts";
 import { answerQuestions } from "./questions.ts";
@@ -57,7 +58,9 @@ function take(pool: Pool, count: number): { id: string; generation: number }[] {
 }
 
 /** A connection of the same driver, with the same settings and nothing over it. */
-function openBare(): (text: string, values: (string | number)[]) => Promise<{ rows: unknown[]; count: number }> {
+async function openBare(): Promise<
+	(text: string, values: (string | number)[]) => Promise<{ rows: unknown[]; count: number }>
+> {
 	if (config.databaseUrl !== undefined) {
 		const pool = new pg.Pool({ connectionString: config.databaseUrl, max: 10 });
 		return async (text, values) => {
@@ -65,8 +68,7 @@ function openBare(): (text: string, values: (string | number)[]) => Promise<{ ro
 			return { rows, count: rowCount ?? 0 };
 		};
 	}
-	const database = new DatabaseSync(join(config.dataDir, "gatehouse.db"));
-	database.exec("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on");
+	const database = await openDatabase(config.dataDir, join(config.dataDir, "gatehouse.db"), 1000);
 	const prepared = new Map<string, ReturnType<typeof database.prepare>>();
 	return async (text, values) => {
 		const statement = prepared.get(text) ?? database.prepare(text);
@@ -75,7 +77,7 @@ function openBare(): (text: string, values: (string | number)[]) => Promise<{ ro
 		return { rows: [], count: Number(statement.run(...values).changes) };
 	};
 }
-const query = openBare();
+const query = await openBare();
 /** The driver's own placeholders. */
 const numbered = (text: string): string => {
 	let count = 0;
@@ -149,17 +151,20 @@ answerQuestions(urlOf(app), {
 			const added = Array.from({ length: Math.min(inOneStatement, count - done) }, () =>
 				randomBytes(16).toString("base64url"),
 			);
-			const rows =
-				store.kind === "sqlite"
-					? sql`json_each(${JSON.stringify(added)})`
-					: sql`unnest(${added}::text[]) as ids (value)`;
+			const isSqlite = store.kind === "sqlite";
+			// On SQLite at the places where logins put them.
+			const placed = JSON.stringify(added.map((id) => [placeOf(id), id]));
+			const rows = isSqlite
+				? sql`(select value ->> 0 as place, value ->> 1 as id from json_each(${placed}))`
+				: sql`unnest(${added}::text[]) as ids (id)`;
 			// They end at different times, as those of real logins do.
-			const ends =
-				store.kind === "sqlite"
-					? sql`${now + 20 * daySeconds} + abs(random() % ${10 * daySeconds})`
-					: sql`${now + 20 * daySeconds}::bigint + floor(random() * ${10 * daySeconds}::int)::bigint`;
-			await sql`insert into sessions
-				select value, ${userId}, 0, 'bench', '127.0.0.1', ${now}, ${now}, ${now}, ${ends}, ${now + 90 * daySeconds}, ${now}, ${ends}
+			const ends = isSqlite
+				? sql`${now + 20 * daySeconds} + abs(random() % ${10 * daySeconds})`
+				: sql`${now + 20 * daySeconds}::bigint + floor(random() * ${10 * daySeconds}::int)::bigint`;
+			await sql`insert into sessions (${sql.raw(isSqlite ? "rowid, " : "")}id, user_id, generation, user_agent, address,
+					created_at, authenticated_at, refreshed_at, expires_at, absolute_expires_at, access_until, purge_at)
+				select ${sql.raw(isSqlite ? "place, " : "")}id, ${userId}, 0, 'bench', '127.0.0.1',
+					${now}, ${now}, ${now}, ${ends}, ${now + 90 * daySeconds}, ${now}, ${ends}
 				from ${rows}`.execute(store.db);
 			for (const [index, id] of added.entries())
 				if ((done + index) % Math.floor(count / (2 * pooled)) === 0)

@@ -2,6 +2,7 @@
 import { type Expression, sql } from "kysely";
 import { createBatches } from "../store/batches.ts";
 import type { Slot, Store } from "../store/store.ts";
+import { placeOf } from "./place.ts";
 import type { Session } from "./session.ts";
 
 type Named = Pick<Session, "id" | "generation">;
@@ -43,27 +44,45 @@ export function createAdvance({
 		update().where("id", "=", slot("id")).where("generation", "=", slot("generation")),
 	);
 
-	/** Many at once, but none that another transaction is at: that one would keep all of them waiting. */
-	const advanceRows = store.prepare((slot: Slot<{ generationById: string }>) => {
-		const asked = sql<{ key: string; value: number }>`json_each(${slot("generationById")})`.as("asked");
-		return update().where("id", "in", (query) =>
-			query
-				.selectFrom(asked)
-				.innerJoin("sessions as named", "named.id", "asked.key")
-				.whereRef("named.generation", "=", sql`cast(cast(asked.value as text) as bigint)`)
-				.select("named.id")
-				.$if(store.kind === "postgres", (rows) => rows.forNoKeyUpdate("named").skipLocked()),
+	/** Many at once, on SQLite: those that are at their places. */
+	const advancePlaced = () => {
+		const advanceEach = store.prepareEach((slot: Slot<Named & { place: number }>) =>
+			update()
+				.where("rowid", "=", slot("place"))
+				.where("id", "=", slot("id"))
+				.where("generation", "=", slot("generation")),
 		);
-	});
+		return async (all: readonly Named[]) => {
+			const rows = await advanceEach(all.map(({ id, generation }) => ({ id, generation, place: placeOf(id) })));
+			return rows.map((row) => row !== undefined);
+		};
+	};
 
-	const advanceTogether = createBatches<Named, boolean>(async (all) => {
-		// Where a session comes twice, its last place counts; the other is told no, and asks alone.
-		const places = new Map(all.map(({ id }, place) => [id, place]));
-		const generationById = Object.fromEntries(all.map(({ id, generation }) => [id, generation]));
-		const rows = await advanceRows({ generationById: JSON.stringify(generationById) });
-		const moved = new Set(rows.map(({ id }) => places.get(id)));
-		return all.map((_, place) => moved.has(place));
-	});
+	/** Many at once, on PostgreSQL: none that another transaction is at, which would keep all of them waiting. */
+	const advanceUnlocked = () => {
+		const advanceRows = store.prepare((slot: Slot<{ generationById: string }>) => {
+			const asked = sql<{ key: string; value: number }>`json_each(${slot("generationById")})`.as("asked");
+			return update().where("id", "in", (query) =>
+				query
+					.selectFrom(asked)
+					.innerJoin("sessions as named", "named.id", "asked.key")
+					.whereRef("named.generation", "=", sql`cast(cast(asked.value as text) as bigint)`)
+					.select("named.id")
+					.forNoKeyUpdate("named")
+					.skipLocked(),
+			);
+		});
+		return async (all: readonly Named[]) => {
+			// Where a session comes twice, its last place counts; the other is told no, and asks alone.
+			const places = new Map(all.map(({ id }, place) => [id, place]));
+			const generationById = Object.fromEntries(all.map(({ id, generation }) => [id, generation]));
+			const rows = await advanceRows({ generationById: JSON.stringify(generationById) });
+			const moved = new Set(rows.map(({ id }) => places.get(id)));
+			return all.map((_, place) => moved.has(place));
+		};
+	};
+
+	const advanceTogether = createBatches<Named, boolean>(store.kind === "sqlite" ? advancePlaced() : advanceUnlocked());
 
 	/**
 	 * Moves a session from one generation to the next, once: of several callers with the same generation one succeeds.
@@ -72,7 +91,7 @@ export function createAdvance({
 	 */
 	return async (session) => {
 		if (await advanceTogether(session)) return true;
-		// Perhaps only passed over. Alone it may wait for whoever is at the row, and its answer is the last word.
+		// Perhaps only passed over, or not at its place. Alone it may wait for whoever is at the row, and its answer is the last word.
 		return (await advanceRow({ id: session.id, generation: session.generation })).length === 1;
 	};
 }

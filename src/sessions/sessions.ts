@@ -7,6 +7,7 @@ import type { Revocations } from "../revocations.ts";
 import { quietly, type Slot, type Store } from "../store/store.ts";
 import { createAdvance } from "./advance.ts";
 import { createEnding, unseenSeconds } from "./ending.ts";
+import { freePlace, placeOf } from "./place.ts";
 import { type Session, sessionColumns, sessionOf } from "./session.ts";
 
 /** Letters that are kept of what a client or a proxy says. */
@@ -62,11 +63,17 @@ export function createSessions({
 	 * waiting for it may leave a row behind: a session of which nobody has a token.
 	 */
 	const insertRow = store.prepare(
-		(slot: Slot<Record<"id" | "userId" | "passwordHash" | "address", string> & { userAgent: string | null }>) => {
+		(
+			slot: Slot<
+				Record<"id" | "userId" | "passwordHash" | "address", string> & { place: number; userAgent: string | null }
+			>,
+		) => {
+			const isPlaced = store.kind === "sqlite";
 			const after = (seconds: number) => sql<number>`clock.now + ${sql.lit(seconds)}`;
 			return store.db
 				.insertInto("sessions")
 				.columns([
+					...(isPlaced ? (["rowid"] as const) : []),
 					...(["id", "user_id", "generation", "user_agent", "address", "created_at", "authenticated_at"] as const),
 					...(["refreshed_at", "expires_at", "absolute_expires_at", "access_until", "purge_at"] as const),
 				])
@@ -75,6 +82,7 @@ export function createSessions({
 						.selectFrom("users")
 						.innerJoin(store.db.selectNoFrom(store.nowExpression().as("now")).as("clock"), (join) => join.onTrue())
 						.select((row) => [
+							...(isPlaced ? [freePlace(slot("place")).as("rowid")] : []),
 							row.val(slot("id")).as("id"),
 							"users.id as user_id",
 							row.lit(0).as("generation"),
@@ -111,8 +119,10 @@ export function createSessions({
 		{ userAgent, address }: Device,
 		passwordHash: string,
 	): Promise<Session | undefined> {
+		const id = randomId();
 		const [session] = await insertRow({
-			id: randomId(),
+			id,
+			place: placeOf(id),
 			userId,
 			userAgent: userAgent === undefined ? null : cleaned(userAgent),
 			address: cleaned(address),

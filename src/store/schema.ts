@@ -3,7 +3,7 @@
  * A module owns its tables: no other module writes them.
  */
 
-import type { Generated } from "kysely";
+import type { ColumnType, Generated } from "kysely";
 
 /** An account. `username` is canonical, so that UNIQUE means what a person means by it. */
 export interface UsersTable {
@@ -66,6 +66,8 @@ export interface SigningKeysTable {
 
 /** A login that can still be refreshed. It has one row, however many tokens it was given; an ended one has none. */
 export interface SessionsTable {
+	/** SQLite's own, which PostgreSQL does not have: see `src/sessions/place.ts`. */
+	rowid: ColumnType<number, number | null | undefined, never>;
 	/** The `sid` of its tokens. */
 	id: string;
 	user_id: string;

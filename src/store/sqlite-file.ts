@@ -7,6 +7,16 @@ import { isLocked, sqliteFailure } from "./failures.ts";
 /** Between two tries. */
 export const retryMs = 10;
 
+/**
+ * Of a new file; one that exists keeps its own. What is written is small and lies anywhere, such as the session that a refresh
+ * moves on, and each write writes its page twice, into the log and at a checkpoint.
+ */
+const newPageBytes = 1024;
+/** After so much in the log of writes it is copied into the file. */
+const checkpointBytes = 4_000_000;
+/** After a long reader, such as a backup, the log of writes would keep the size that it grew to. */
+const logLimitBytes = 4 * 1024 * 1024;
+
 /** How long to try, by `performance.now()`, and what to do in between. */
 export interface Patience {
 	deadline: number;
@@ -33,11 +43,11 @@ export async function openDatabase(dataDir: string, file: string, patienceMs: nu
 	const database = new DatabaseSync(file, { timeout: 0 });
 	try {
 		await untilUnlocked({ deadline: performance.now() + patienceMs, pause: () => sleep(retryMs) }, () =>
-			// The limit: after a long reader, such as a backup, the log of writes would keep the size that it grew to.
-			database.exec(
-				"pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma journal_size_limit = 4194304",
-			),
+			database.exec(`pragma page_size = ${newPageBytes}; pragma journal_mode = wal; pragma synchronous = full;
+				pragma foreign_keys = on; pragma journal_size_limit = ${logLimitBytes}`),
 		);
+		const { page_size: pageBytes } = database.prepare("pragma page_size").get() as { page_size: number };
+		database.exec(`pragma wal_autocheckpoint = ${Math.floor(checkpointBytes / pageBytes)}`);
 	} catch (error) {
 		database.close();
 		throw error;

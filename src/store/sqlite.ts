@@ -20,6 +20,7 @@ import type { Clock } from "../clock.ts";
 import { createHistogram, type Histogram } from "../metrics/histogram.ts";
 import { type Backend, sqliteFile, statementBounds } from "./backend.ts";
 import { unavailable } from "./failures.ts";
+import { ForEach } from "./prepared.ts";
 import { copyDatabase, logBytesOf, openDatabase, type Patience, retryMs, untilUnlocked } from "./sqlite-file.ts";
 import { createTurns, type Turns } from "./turns.ts";
 
@@ -142,22 +143,41 @@ function createConnection(
 	clock: Clock,
 	statementSeconds: Histogram,
 ): DatabaseConnection {
+	/** `undefined` is NULL, as it is to pg; Node 24 would refuse it. */
+	const bound = (parameters: readonly unknown[]) =>
+		parameters.map((value) => (value === present ? clock.now() : (value ?? null))) as Parameters<StatementSync["run"]>;
+
 	function run<Row>(text: string, parameters: readonly unknown[]): QueryResult<Row> {
 		const { statement, returnsRows } = statements.get(text);
-		// `undefined` is NULL, as it is to pg; Node 24 would refuse it.
-		const values = parameters.map((value) => (value === present ? clock.now() : (value ?? null))) as Parameters<
-			StatementSync["run"]
-		>;
-		if (returnsRows) return { rows: statement.all(...values) as Row[] };
-		const { changes } = statement.run(...values);
+		if (returnsRows) return { rows: statement.all(...bound(parameters)) as Row[] };
+		const { changes } = statement.run(...bound(parameters));
 		return { rows: [], numAffectedRows: BigInt(changes) };
 	}
 
+	/** All or nothing, and the locks and the disk are waited for once. */
+	function runEach<Row>(text: string, { lists }: ForEach, begin: "begin" | "begin immediate"): QueryResult<Row> {
+		const { statement } = statements.get(text);
+		statements.get(begin).statement.run();
+		try {
+			const rows = lists.map((parameters) => statement.get(...bound(parameters)) as Row);
+			statements.get("commit").statement.run();
+			return { rows };
+		} catch (error) {
+			// See `rollbackTransaction`.
+			if (statements.database.isTransaction) statements.get("rollback").statement.run();
+			throw error;
+		}
+	}
+
 	return {
-		executeQuery<Row>({ sql, parameters }: CompiledQuery) {
+		executeQuery<Row>({ sql, parameters, query }: CompiledQuery) {
 			const startMs = performance.now();
+			const [first] = parameters;
 			return untilUnlocked(patience, (): QueryResult<Row> => {
-				const result = run<Row>(sql, parameters);
+				const result =
+					first instanceof ForEach
+						? runEach<Row>(sql, first, query.kind === "SelectQueryNode" ? "begin" : "begin immediate")
+						: run<Row>(sql, parameters);
 				statementSeconds.observe((performance.now() - startMs) / 1000);
 				return result;
 			});
@@ -174,6 +194,7 @@ type Statements = ReturnType<typeof createStatements>;
 function createStatements(database: DatabaseSync) {
 	const cache = new LRUCache<string, { statement: StatementSync; returnsRows: boolean }>({ max: CACHED_STATEMENTS });
 	return {
+		database,
 		get(sql: string) {
 			const known = cache.get(sql);
 			if (known) return known;

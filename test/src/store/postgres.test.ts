@@ -326,6 +326,11 @@ onEachStore((kind, open) => {
 		t.equal(elsewhere.rows[0].n, "5");
 	});
 
+	t.test("a statement for many is for SQLite", async (t) => {
+		const { store } = await migrated(t);
+		t.throws(() => store.prepareEach(() => store.db.selectFrom("changes").select("topic")), /for SQLite/);
+	});
+
 	t.test("backup points to pg_dump", async (t) => {
 		const { store } = await migrated(t);
 		await t.rejects(store.backup("anything"), { message: /pg_dump/ });

@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sql } from "kysely";
 import t, { type Test } from "tap";
-import { openStore } from "../../../src/store/store.ts";
+import { isUniqueViolation, openStore, type Slot } from "../../../src/store/store.ts";
 import { temporaryFolder, versionsOf } from "../../support/stores.ts";
 
 const clock = { now: () => 1 };
@@ -59,6 +59,69 @@ t.test("the database is durable and strict", async (t) => {
 		where schema = 'main' and type = 'table' and strict = 0
 			and name not like 'sqlite_%' and name not like 'kysely_%'`.execute(store.db);
 	t.same(rows, [], "every table of ours is STRICT");
+});
+
+t.test(
+	"a new file has small pages; one that exists keeps its own; the log of writes is as long for both",
+	async (t) => {
+		for (const pageBytes of [undefined, 4096]) {
+			const dataDir = temporaryFolder(t);
+			const file = join(dataDir, "gatehouse.db");
+			if (pageBytes) {
+				const before = new DatabaseSync(file);
+				before.exec(`pragma page_size = ${pageBytes}; create table what_is_there (text)`);
+				before.close();
+			}
+			const store = await openStore({ databaseUrl: undefined, dataDir, clock });
+			t.teardown(() => store.close());
+			await store.migrate();
+			const { rows } = await sql<{ page_size: number }>`pragma page_size`.execute(store.db);
+			t.equal(rows[0]?.page_size, pageBytes ?? 1024);
+			let longest = 0;
+			for (let turn = 0; turn < 400; turn++) {
+				await sql`with recursive counted (n) as (select 1 union all select n + 1 from counted where n < 10)
+					insert into changes select hex(randomblob(200)) || n, 0, null from counted`.execute(store.db);
+				longest = Math.max(longest, statSync(`${file}-wal`).size);
+			}
+			t.ok(longest > 3_900_000 && longest < 4_300_000, `${longest} bytes`);
+		}
+	},
+);
+
+t.test("a statement for many runs for all or for none", async (t) => {
+	const { store, file } = await migrated(t);
+	const add = store.prepareEach((slot: Slot<{ topic: string; version: number }>) =>
+		store.db
+			.insertInto("changes")
+			.values({ topic: slot("topic") as "keys", version: slot("version") })
+			.returning(["topic", store.nowExpression().as("now")]),
+	);
+	const find = store.prepareEach((slot: Slot<{ topic: string }>) =>
+		store.db
+			.selectFrom("changes")
+			.select("version")
+			.where("topic", "=", slot("topic") as "keys"),
+	);
+	const named = (topics: string) => [...topics].map((topic, version) => ({ topic, version }));
+	t.same(
+		await add(named("abc")),
+		[..."abc"].map((topic) => ({ topic, now: 1 })),
+	);
+	t.same(
+		await find(named("bxa")),
+		[{ version: 1 }, undefined, { version: 0 }],
+		"in the order in which they were asked",
+	);
+	t.same(await find([]), []);
+	t.ok(isUniqueViolation(await add(named("dea")).catch((error: unknown) => error)));
+	t.same(await find(named("de")), [undefined, undefined], "the two before the third are not there");
+
+	const { release } = lock(t, file);
+	t.same(await find(named("c")), [{ version: 2 }], "who only reads needs no lock");
+	const waiting = add(named("fg"));
+	await sleep(50);
+	release();
+	t.equal((await waiting).length, 2, "who writes waits for it");
 });
 
 t.test("a transaction takes the write lock when it begins", async (t) => {
