@@ -1,9 +1,9 @@
 /**
  * Where SQLite keeps the row of a session: its rowid is made of its id. So the row is found without a look into the index over
- * ids, of which no cache holds the page once there are many sessions. PostgreSQL knows no such place.
+ * ids, of which SQLite's cache does not hold the page once there are many sessions. PostgreSQL knows no such place.
  *
- * Rows that the version before began, and those whose place was taken or that a `VACUUM` has moved, are elsewhere: who does not
- * find one at its place has to ask by its id.
+ * Rows that the version before began, and those whose place was taken or that another rowid was given by hand (`VACUUM` may, a
+ * dump does), are elsewhere: those the index finds.
  */
 import { sql } from "kysely";
 
@@ -13,6 +13,12 @@ export function placeOf(id: string): number {
 	bytes.write(id, "base64url");
 	return bytes.readUIntBE(0, 6);
 }
+
+/** Whether a row of the table `sessions` is the one with this id, looked for at its place first. */
+export const isRowOf = ({ id, place }: { id: string; place: number }) =>
+	sql<boolean>`sessions.rowid = coalesce(
+		(select rowid from sessions as placed where placed.rowid = ${place} and placed.id = ${id}),
+		(select rowid from sessions as elsewhere where elsewhere.id = ${id}))`;
 
 /** The place for a new row where it is free, else NULL: then SQLite finds one. */
 export const freePlace = (place: number) =>

@@ -1,7 +1,7 @@
-/** What many requests ask of the store at the same time goes in one statement: of one alone most is the way there and back. */
+/** What many requests ask of the store at the same time goes together: of one statement alone most is the way there and back. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 
-/** Most keys of one statement. */
+/** Most keys that go together. */
 const most = 100;
 
 /**

@@ -1,7 +1,7 @@
 /** How accounts are read one at a time, with all that a token says of them: statements of the hot path. */
 import { sql } from "kysely";
 import { type Grants, grantColumns, grantsOf } from "../permissions.ts";
-import { placeOf } from "../sessions/place.ts";
+import { isRowOf, placeOf } from "../sessions/place.ts";
 import { type Session, sessionColumns, sessionOf } from "../sessions/session.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { createBatches } from "../store/batches.ts";
@@ -32,28 +32,36 @@ export function createLookups({ store, sessions }: { store: Store; sessions: Pic
 		...[...sessionColumns, store.nowExpression().as("now")],
 		...(["users.username", "users.disabled_at", "users.created_at"] as const),
 	] as const;
-	/** Sessions by their ids, which are the names of a JSON object; each beside its account. */
-	const findSessionRows = store.prepare((slot: Slot<{ ids: string }>) =>
-		store.db
-			.selectFrom(sql<{ key: string }>`json_each(${slot("ids")})`.as("asked"))
-			.innerJoin("sessions", "sessions.id", "asked.key")
-			.innerJoin("users", "users.id", "sessions.user_id")
-			.select(columns)
-			.select(grantColumns(store)),
-	);
-	/** The same on SQLite, of those that are at their places. */
-	const findPlacedRows =
-		store.kind === "sqlite"
-			? store.prepareEach((slot: Slot<{ id: string; place: number }>) =>
-					store.db
-						.selectFrom("sessions")
-						.innerJoin("users", "users.id", "sessions.user_id")
-						.select(columns)
-						.select(grantColumns(store))
-						.where("sessions.rowid", "=", slot("place"))
-						.where("sessions.id", "=", slot("id")),
-				)
-			: async () => [];
+	/** Sessions, each beside its account, in the order of their ids. */
+	const findSessionRows = store.kind === "sqlite" ? findOnSqlite() : findOnPostgres();
+
+	function findOnSqlite() {
+		const findEach = store.prepareEach((slot: Slot<{ id: string; place: number }>) =>
+			store.db
+				.selectFrom("sessions")
+				.innerJoin("users", "users.id", "sessions.user_id")
+				.select(columns)
+				.select(grantColumns(store))
+				.where(isRowOf({ id: slot("id"), place: slot("place") })),
+		);
+		return (ids: readonly string[]) => findEach(ids.map((id) => ({ id, place: placeOf(id) })));
+	}
+
+	function findOnPostgres() {
+		const findRows = store.prepare((slot: Slot<{ ids: string }>) =>
+			store.db
+				.selectFrom(sql<{ key: string }>`json_each(${slot("ids")})`.as("asked"))
+				.innerJoin("sessions", "sessions.id", "asked.key")
+				.innerJoin("users", "users.id", "sessions.user_id")
+				.select(columns)
+				.select(grantColumns(store)),
+		);
+		return async (ids: readonly string[]) => {
+			const rows = await findRows({ ids: JSON.stringify(Object.fromEntries(ids.map((id) => [id, 0]))) });
+			const found = new Map(rows.map((row) => [row.id, row]));
+			return ids.map((id) => found.get(id));
+		};
+	}
 
 	async function find(id: string): Promise<User | undefined> {
 		const [row] = await findRow({ id });
@@ -64,22 +72,12 @@ export function createLookups({ store, sessions }: { store: Store; sessions: Pic
 	 * A live session, the account that it belongs to and what that may do, and the store's time: what a refresh asks for. Those
 	 * that are asked for at the same time come in one answer.
 	 */
-	const findBySession = createBatches<string, { session: Session; user: User; now: number } | undefined>(
-		async (ids) => {
-			const placed = await findPlacedRows(ids.map((id) => ({ id, place: placeOf(id) })));
-			const found = new Map(placed.flatMap((row) => (row ? [[row.id, row]] : [])));
-			const others = ids.filter((id) => !found.has(id));
-			if (others.length > 0) {
-				const asked = JSON.stringify(Object.fromEntries(others.map((id) => [id, 0])));
-				for (const row of await findSessionRows({ ids: asked })) found.set(row.id, row);
-			}
-			return ids.map((id) => {
-				const row = found.get(id);
-				if (!row || !sessions.isLive(row, row.now)) return undefined;
-				const user = { ...accountOf(row.userId, row), ...grantsOf(row) };
-				return { session: sessionOf(row), user, now: row.now };
-			});
-		},
+	const findBySession = createBatches<string, { session: Session; user: User; now: number } | undefined>(async (ids) =>
+		(await findSessionRows(ids)).map((row) => {
+			if (!row || !sessions.isLive(row, row.now)) return undefined;
+			const user = { ...accountOf(row.userId, row), ...grantsOf(row) };
+			return { session: sessionOf(row), user, now: row.now };
+		}),
 	);
 
 	return { find, findBySession };

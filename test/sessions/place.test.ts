@@ -1,9 +1,10 @@
 /** Where SQLite keeps the row of a session: at a place made of its id, or, where it is not there, anywhere else. */
 import { sql } from "kysely";
 import t, { type Test } from "tap";
-import { freePlace, placeOf } from "../../src/sessions/place.ts";
+import * as random from "../../src/random.ts";
+import { placeOf } from "../../src/sessions/place.ts";
 import { type TestApp, testApp } from "../support/app.ts";
-import { beginSession, pairOf, refreshWith } from "../support/sessions.ts";
+import { beginRow, beginSession, pairOf, refreshWith } from "../support/sessions.ts";
 
 const openHouse = (test: Test) => testApp(test, { store: "sqlite" });
 
@@ -28,16 +29,24 @@ t.test("a place is 48 bits of an id, and there is one for any text", async (t) =
 	for (const text of ["", "a", "no id at all", "…"]) t.ok(Number.isSafeInteger(placeOf(text)), text);
 });
 
-t.test("a place that is taken is nobody's twice: SQLite finds another", async (t) => {
+t.test("a place that is taken is nobody's twice: the login begins its session elsewhere", async (t) => {
 	const house = await openHouse(t);
-	const { id } = await beginSession(house, await house.addUser("ada"));
-	const { db } = house.services.store;
-	const taken = placeOf(id);
-	const asked = await db.selectNoFrom([freePlace(taken).as("taken"), freePlace(taken + 1).as("free")]).execute();
-	t.same(asked, [{ taken: null, free: taken + 1 }]);
-	await sql`insert into sessions select 'another', user_id, 0, null, address, created_at, authenticated_at, refreshed_at, expires_at,
-		absolute_expires_at, access_until, purge_at from sessions where id = ${id}`.execute(db);
-	t.not((await rowOf(house, "another")).rowid, taken);
+	const ada = await house.addUser("ada");
+	const ids = ["samePlaceAAAAAAAAAAAAA", "samePlaceBBBBBBBBBBBBA", "another4CCCCCCCCCCCCCA"];
+	const drawn = ids.values();
+	const { createSessions } = await t.mockImport<typeof import("../../src/sessions/sessions.ts")>(
+		"../../src/sessions/sessions.ts",
+		{ "../../src/random.ts": { ...random, randomId: () => drawn.next().value } },
+	);
+	const { store, revocations, users } = house.services;
+	const sessions = createSessions({ store, revocations, config: house.services.config });
+	for (const [index, id] of ids.entries()) {
+		const session = await beginRow({ sessions, users }, ada);
+		t.equal(session.id, id);
+		t.equal((await rowOf(house, id)).rowid === placeOf(id), index !== 1, "where it is");
+	}
+	const moved = await Promise.all(ids.map((id) => sessions.advance({ id, generation: 0 })));
+	t.same(moved, [true, true, true]);
 });
 
 t.test(
@@ -59,6 +68,7 @@ t.test(
 		for (const [index, { id }] of pairs.entries())
 			t.equal((await rowOf(house, id)).rowid === placeOf(id), index >= 20, "where it is meant to be");
 
+		const before = house.services.store.stats().statements.count;
 		let tokens = pairs.map(({ refresh }) => refresh);
 		for (let turn = 1; turn <= 3; turn++) {
 			const answers = await Promise.all([...tokens, ...tokens].map((token) => refreshWith(house, token)));
@@ -67,7 +77,14 @@ t.test(
 			t.same(successors.slice(0, tokens.length), successors.slice(tokens.length), "one successor each");
 			tokens = successors.slice(0, tokens.length);
 		}
+		const statements = house.services.store.stats().statements.count - before;
+		t.ok(statements < 80, `together as all others are: ${statements} statements for 240 refreshes`);
 		for (const { id } of pairs) t.equal((await rowOf(house, id)).generation, 3, "moved on once a turn");
+		const [one, other] = pairs.slice(10, 12).map(({ id }) => id) as [string, string];
+		t.equal(await house.services.sessions.advance({ id: one, generation: 3 }), true);
+		t.equal((await rowOf(house, one)).generation, 4);
+		t.equal((await rowOf(house, other)).generation, 3, "whoever is at the place of another stays as it was");
+		t.equal(await house.services.sessions.advance({ id: other, generation: 4 }), false);
 		const [ended] = pairs;
 		await house.services.sessions.end(ended?.id ?? "");
 		const answers = await Promise.all(tokens.map((token) => refreshWith(house, token)));

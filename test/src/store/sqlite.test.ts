@@ -118,10 +118,15 @@ t.test("a statement for many runs for all or for none", async (t) => {
 
 	const { release } = lock(t, file);
 	t.same(await find(named("c")), [{ version: 2 }], "who only reads needs no lock");
-	const waiting = add(named("fg"));
+	let settled = false;
+	const waiting = add(named("fg")).finally(() => {
+		settled = true;
+	});
 	await sleep(50);
+	t.notOk(settled, "who writes waits for it");
 	release();
-	t.equal((await waiting).length, 2, "who writes waits for it");
+	await waiting;
+	t.same(await find(named("fg")), [{ version: 0 }, { version: 1 }]);
 });
 
 t.test("a transaction takes the write lock when it begins", async (t) => {
@@ -243,7 +248,18 @@ t.test("a database that is full or read-only is STORE_UNAVAILABLE", async (t) =>
 		),
 		{ code: "STORE_UNAVAILABLE", cause: { errcode: 13 } },
 	);
+	const addEach = store.prepareEach((slot: Slot<{ id: string }>) =>
+		store.db
+			.insertInto("deleted_users")
+			.values({ id: slot("id"), deleted_at: 1 })
+			.returning("id"),
+	);
+	await t.rejects(addEach([{ id: "small" }, { id: "x".repeat(100_000) }]), {
+		code: "STORE_UNAVAILABLE",
+		cause: { errcode: 13 },
+	});
 	await sql`pragma max_page_count = 100000`.execute(store.db);
+	t.same(await store.db.selectFrom("deleted_users").select("id").execute(), [], "nor the one that had room");
 	await store.transaction((tx) => store.announce(tx, "keys"));
 	t.same(await versionsOf(store), { accounts: 0, keys: 1, revocations: 0 }, "it recovers");
 });
