@@ -14,7 +14,7 @@ type Named = Pick<Session, "id" | "generation">;
  */
 export type Advance = (session: Named) => Promise<boolean>;
 
-interface Step {
+interface AdvanceOptions {
 	store: Store;
 	idleSeconds: number;
 	/** What `access_until` becomes. */
@@ -22,16 +22,16 @@ interface Step {
 }
 
 /** Builds the step over the table `sessions`. */
-export function createAdvance(step: Step): Advance {
-	const { store } = step;
-	const update = () => updateOf(step);
+export function createAdvance(options: AdvanceOptions): Advance {
+	const { store } = options;
+	const update = () => updateOf(options);
 	return store.kind === "sqlite" ? advanceOnSqlite(store, update) : advanceOnPostgres(store, update);
 }
 
 type Update = () => ReturnType<typeof updateOf>;
 
 /** The step of a session that has not ended; which one is for the caller to say. */
-function updateOf({ store, idleSeconds, accessUntil }: Step) {
+function updateOf({ store, idleSeconds, accessUntil }: AdvanceOptions) {
 	const now = store.nowExpression();
 	return store.db
 		.updateTable("sessions")

@@ -26,7 +26,7 @@ export function createBatches<Key, Answer>(
 
 	return async (key) => {
 		const { keys, answers } = open && open.keys.length < most ? open : begin();
-		const place = keys.push(key) - 1;
-		return (await answers)[place] as Answer;
+		const index = keys.push(key) - 1;
+		return (await answers)[index] as Answer;
 	};
 }

@@ -6,7 +6,7 @@ import type { Schema } from "./schema.ts";
 export type Slot<Values> = <Name extends keyof Values>(name: Name) => Values[Name];
 
 /** Stands in the place of the parameters of a statement that SQLite runs once for each of these lists. */
-export class ForEach {
+export class ParameterLists {
 	readonly lists: readonly (readonly unknown[])[];
 
 	constructor(lists: readonly (readonly unknown[])[]) {
@@ -30,7 +30,7 @@ export function prepareEach<Values extends object, Row>(
 ): (all: readonly Values[]) => Promise<(Row | undefined)[]> {
 	const { compiled, parametersOf } = compile(build);
 	return async (all) => {
-		const parameters = [new ForEach(all.map(parametersOf))];
+		const parameters = [new ParameterLists(all.map(parametersOf))];
 		return (await db.executeQuery<Row | undefined>({ ...compiled, parameters })).rows;
 	};
 }

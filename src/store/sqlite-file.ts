@@ -12,7 +12,7 @@ export const retryMs = 10;
  * moves on, and each write writes its page twice, into the log and at a checkpoint.
  */
 const newPageBytes = 1024;
-/** After so much in the log of writes it is copied into the file. */
+/** After so many bytes of pages in the log of writes they are copied into the file. */
 const checkpointBytes = 4_000_000;
 /** After a long reader, such as a backup, the log of writes would keep the size that it grew to. */
 const logLimitBytes = 4 * 1024 * 1024;

@@ -20,7 +20,7 @@ import type { Clock } from "../clock.ts";
 import { createHistogram, type Histogram } from "../metrics/histogram.ts";
 import { type Backend, sqliteFile, statementBounds } from "./backend.ts";
 import { unavailable } from "./failures.ts";
-import { ForEach } from "./prepared.ts";
+import { ParameterLists } from "./prepared.ts";
 import { copyDatabase, logBytesOf, openDatabase, type Patience, retryMs, untilUnlocked } from "./sqlite-file.ts";
 import { createTurns, type Turns } from "./turns.ts";
 
@@ -155,7 +155,7 @@ function createConnection(
 	}
 
 	/** All or nothing, and the locks and the disk are waited for once. */
-	function runEach<Row>(text: string, { lists }: ForEach, begin: "begin" | "begin immediate"): QueryResult<Row> {
+	function runEach<Row>(text: string, { lists }: ParameterLists, begin: "begin" | "begin immediate"): QueryResult<Row> {
 		const { statement } = statements.get(text);
 		statements.get(begin).statement.run();
 		try {
@@ -175,7 +175,7 @@ function createConnection(
 			const [first] = parameters;
 			return untilUnlocked(patience, (): QueryResult<Row> => {
 				const result =
-					first instanceof ForEach
+					first instanceof ParameterLists
 						? runEach<Row>(sql, first, query.kind === "SelectQueryNode" ? "begin" : "begin immediate")
 						: run<Row>(sql, parameters);
 				statementSeconds.observe((performance.now() - startMs) / 1000);

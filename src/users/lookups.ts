@@ -32,7 +32,7 @@ export function createLookups({ store, sessions }: { store: Store; sessions: Pic
 		...[...sessionColumns, store.nowExpression().as("now")],
 		...(["users.username", "users.disabled_at", "users.created_at"] as const),
 	] as const;
-	/** Sessions, each beside its account, in the order of their ids. */
+	/** One answer for each id, in the order asked: the session beside its account. */
 	const findSessionRows = store.kind === "sqlite" ? findOnSqlite() : findOnPostgres();
 
 	function findOnSqlite() {

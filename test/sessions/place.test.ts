@@ -2,7 +2,7 @@
 import { sql } from "kysely";
 import t, { type Test } from "tap";
 import * as random from "../../src/random.ts";
-import { placeOf } from "../../src/sessions/place.ts";
+import { isRowOf, placeOf } from "../../src/sessions/place.ts";
 import { type TestApp, testApp } from "../support/app.ts";
 import { beginRow, beginSession, pairOf, refreshWith } from "../support/sessions.ts";
 
@@ -20,6 +20,23 @@ t.test("a session begins at its place", async (t) => {
 		const { id } = await beginSession(house, ada);
 		t.equal((await rowOf(house, id)).rowid, placeOf(id));
 	}
+});
+
+t.test("a session is looked for at its place first, and then by the index", async (t) => {
+	const house = await openHouse(t);
+	const { rows } = await sql<{
+		detail: string;
+	}>`explain query plan select * from sessions where ${isRowOf({ id: "an id", place: 1 })}`.execute(
+		house.services.store.db,
+	);
+	const searched = rows
+		.map(({ detail }) => detail)
+		.filter((detail) => detail.includes("SE") && !detail.includes("SUBQUERY"));
+	t.match(searched, [
+		"SEARCH sessions USING INTEGER PRIMARY KEY (rowid=?)",
+		"SEARCH placed USING INTEGER PRIMARY KEY (rowid=?)",
+		/^SEARCH elsewhere USING COVERING INDEX/,
+	]);
 });
 
 t.test("a place is 48 bits of an id, and there is one for any text", async (t) => {
