@@ -2,8 +2,8 @@
  * Where SQLite keeps the row of a session: its rowid is made of its id. So the row is found without a look into the index over
  * ids, of which SQLite's cache does not hold the page once there are many sessions. PostgreSQL knows no such place.
  *
- * Rows that the version before began, and those whose place was taken or that another rowid was given by hand (`VACUUM` may, a
- * dump does), are elsewhere: those the index finds.
+ * Rows that the version before began are elsewhere, and so are those whose place was taken, or whose rowid has changed since
+ * (`VACUUM` may change it, a dump does): those the index finds.
  */
 import { sql } from "kysely";
 
